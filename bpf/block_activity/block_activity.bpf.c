@@ -54,14 +54,6 @@ struct {
 	__array(values, struct activity_table);
 } activities SEC(".maps") = { .values = { &activity_first } };
 
-/* Key: 0; value: number of sums of owners in the table in use. Set to 0 by user space. At most: requests are added to the sums of their disk. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} owner_sums SEC(".maps");
-
 /* Value of new entries. */
 static const struct activity no_activity = {};
 
@@ -77,15 +69,19 @@ static __always_inline __u32 latency_slot(__u64 us)
 	return slot < LATENCY_SLOTS ? slot : LATENCY_SLOTS - 1;
 }
 
-/* Returns whether there is room for the sums of another owner, and counts them. */
-static __always_inline bool has_owner_room(void)
+/* Returns whether a table has room for the sums of another owner, and counts them. The count is an entry of the table. */
+static __always_inline bool has_owner_room(void *table)
 {
-	__u32 zero = 0;
-	__u64 *count = bpf_map_lookup_elem(&owner_sums, &zero);
+	struct activity_key key = { .kind = OWNER_COUNT };
+	struct activity *count = bpf_map_lookup_elem(table, &key);
 
-	if (!count || *count >= MAX_OWNER_SUMS)
+	if (!count) {
+		bpf_map_update_elem(table, &key, &no_activity, BPF_NOEXIST);
+		count = bpf_map_lookup_elem(table, &key);
+	}
+	if (!count || count->requests >= MAX_OWNER_SUMS)
 		return false;
-	__sync_fetch_and_add(count, 1);
+	__sync_fetch_and_add(&count->requests, 1);
 	return true;
 }
 
@@ -94,7 +90,7 @@ static __always_inline struct activity *activity_of(void *table, struct activity
 {
 	struct activity *entry = bpf_map_lookup_elem(table, key);
 
-	if (entry || (key->kind != OWNER_LEFT_OUT && !has_owner_room()))
+	if (entry || (key->kind != OWNER_LEFT_OUT && !has_owner_room(table)))
 		return entry;
 	/* Another CPU may add it meanwhile. */
 	bpf_map_update_elem(table, key, &no_activity, BPF_NOEXIST);
@@ -324,6 +320,7 @@ struct record_types {
 	struct makers makers;
 	enum owner_kind owner_kind;
 	enum table_size table_size;
+	enum detail detail;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

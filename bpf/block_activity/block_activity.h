@@ -3,6 +3,9 @@
 #ifndef IOSTRATA_BLOCK_ACTIVITY_H
 #define IOSTRATA_BLOCK_ACTIVITY_H
 
+/* What is told apart, at the cost of more work for each request. */
+enum detail { DETAIL_DISKS, DETAIL_OWNERS, DETAIL_FILES };
+
 /* Owner of a request. */
 enum owner_kind {
 	/* No process: the class of the data says what it is. */
@@ -12,6 +15,8 @@ enum owner_kind {
 	OWNER_SEVERAL,
 	/* The table had no room for the owner: the sums are those of the disk. */
 	OWNER_LEFT_OUT,
+	/* No owner: `requests` is the number of sums of owners in the table. */
+	OWNER_COUNT,
 };
 
 /* Owner of a request, and its file. */
@@ -22,6 +27,9 @@ struct request_owner {
 	/* File: kernel device number and inode number. 0: unknown, or files are not told apart. */
 	__u32 file_dev;
 	__u64 ino;
+	/* i_generation: distinguishes an inode from a later one with its number, and those of two btrfs subvolumes. */
+	__u32 generation;
+	__u32 reserved;
 };
 
 /* What is summed together. */
@@ -74,17 +82,15 @@ struct process_name {
 struct file_key {
 	__u64 ino;
 	__u32 dev;
-	__u32 reserved;
+	__u32 generation;
 };
 
 struct file_name {
 	/* Names from the file up to the root of its file system, each with its NUL. */
 	char path[PATH_BYTES];
-	__u32 generation;
 	__u32 components;
 	/* enum path_origin */
 	__u32 origin;
-	__u32 reserved;
 };
 
 #endif

@@ -3,9 +3,6 @@
 #ifndef IOSTRATA_ACTIVE_ORIGIN_H
 #define IOSTRATA_ACTIVE_ORIGIN_H
 
-/* Whether the files of requests are told apart. */
-const volatile __u32 by_file = 0;
-
 const volatile struct makers makers = {};
 
 /* Key: file; value: its name. Written when it is first seen. LRU: an evicted one is written again. */
@@ -31,14 +28,17 @@ __noinline int name_file(__u64 inode_address)
 	struct dentry *dentry = alias_of(inode);
 	__u64 ticket = path_ticket();
 	struct path_walk *walk = walk_path(0, dentry, ticket);
-	struct file_key key = { .ino = BPF_CORE_READ(inode, i_ino), .dev = BPF_CORE_READ(inode, i_sb, s_dev) };
+	struct file_key key = {};
 	struct file_name *name;
 	__u32 zero = 0;
+
+	key.ino = BPF_CORE_READ(inode, i_ino);
+	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	key.generation = BPF_CORE_READ(inode, i_generation);
 
 	name = bpf_map_lookup_elem(&new_names, &zero);
 	if (!walk || !name)
 		return 0;
-	name->generation = BPF_CORE_READ(inode, i_generation);
 	name->components = walk->components;
 	name->origin = take_path(name->path, walk, ticket);
 	/* Without room an earlier one is evicted. A file without a name is shown by its inode number. */
@@ -50,11 +50,9 @@ __noinline int name_file(__u64 inode_address)
 static __always_inline void of_file(struct request_owner *owner, struct inode *inode)
 {
 	struct file_key key = {};
-	struct file_name *known;
-	__u32 generation;
 	__u16 mode;
 
-	if (!by_file)
+	if (!tells_apart(DETAIL_FILES))
 		return;
 	if (bpf_ksym_exists(bpf_rdonly_cast)) {
 		struct inode *typed = bpf_rdonly_cast(inode, bpf_core_type_id_kernel(struct inode));
@@ -62,19 +60,19 @@ static __always_inline void of_file(struct request_owner *owner, struct inode *i
 		mode = typed->i_mode;
 		key.ino = typed->i_ino;
 		key.dev = typed->i_sb->s_dev;
-		generation = typed->i_generation;
+		key.generation = typed->i_generation;
 	} else {
 		mode = BPF_CORE_READ(inode, i_mode);
 		key.ino = BPF_CORE_READ(inode, i_ino);
 		key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-		generation = BPF_CORE_READ(inode, i_generation);
+		key.generation = BPF_CORE_READ(inode, i_generation);
 	}
 	if ((mode & S_IFMT) != S_IFREG)
 		return;
 	owner->ino = key.ino;
 	owner->file_dev = key.dev;
-	known = bpf_map_lookup_elem(&file_names, &key);
-	if (!known || known->generation != generation)
+	owner->generation = key.generation;
+	if (!bpf_map_lookup_elem(&file_names, &key))
 		name_file(address_of(inode));
 }
 
@@ -83,7 +81,7 @@ static __always_inline void of_direct(struct request_owner *owner, struct bio *b
 {
 	struct inode *inode = 0;
 
-	if (!by_file)
+	if (!tells_apart(DETAIL_FILES))
 		return;
 	if (maker == MAKER_DIRECT_IOMAP && bpf_ksym_exists(bpf_rdonly_cast)) {
 		struct iomap_dio *dio = bpf_rdonly_cast(bio->bi_private, bpf_core_type_id_kernel(struct iomap_dio));
@@ -130,7 +128,6 @@ static __always_inline void by_writer(struct origin_of *of, struct bio *bio, __u
 	writer = writer_of(&file);
 	if (!writer)
 		return;
-	of->is_selected = of->is_selected || writer->is_selected;
 	if (writer->pid) {
 		of->owner.pid = writer->pid;
 		of->owner.start_ns = writer->start_ns;
@@ -146,7 +143,7 @@ static __always_inline void reads_file(struct request_owner *owner, struct bio *
 {
 	struct file_page file = {};
 
-	if (by_file && find_file(first_page(bio), &file) && !is_metadata(&file, 0) && !is_in_memory(magic_of(&file)))
+	if (tells_apart(DETAIL_FILES) && find_file(first_page(bio), &file) && !is_metadata(&file, 0) && !is_in_memory(magic_of(&file)))
 		of_file(owner, file.inode);
 }
 
@@ -155,13 +152,18 @@ static __always_inline void find_origin(struct bio *bio, struct origin_of *of, _
 {
 	__u32 flags = bio->bi_opf, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread();
-	__u8 maker = maker_of(&makers, bio);
+	__u8 maker;
 	char name[COMM_BYTES] = {};
 
 	of->io_class = IO_DATA;
 	of->is_selected = !filters_owners();
+	if (of->is_selected && !tells_apart(DETAIL_OWNERS))
+		return;
+	maker = maker_of(&makers, bio);
 	if (op == REQ_OP_DISCARD || op == REQ_OP_SECURE_ERASE) {
 		of->io_class = IO_DISCARD;
+	} else if (op == REQ_OP_WRITE_ZEROES) {
+		/* Has no pages. */
 	} else if (op == REQ_OP_READ) {
 		of->io_class = class_of_read(flags, maker);
 		if (is_direct(maker))

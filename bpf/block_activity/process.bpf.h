@@ -119,10 +119,8 @@ static __always_inline bool current_is_selected(void)
 		__u64 is[2] = {};
 
 		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-			struct task_struct *task = client_of_current();
-
-			is[0] = ((__u64 *)task->comm)[0];
-			is[1] = ((__u64 *)task->comm)[1];
+			/* As a string: before 5.17 a shorter name leaves the end of a longer one behind it. */
+			bpf_probe_read_kernel_str(is, sizeof(is), client_of_current()->comm);
 		} else {
 			bpf_get_current_comm(is, sizeof(is));
 		}
@@ -135,6 +133,21 @@ static __always_inline bool current_is_selected(void)
 static __always_inline bool filters_owners(void)
 {
 	return filters_pid || filters_cgroup || filters_comm;
+}
+
+/* Key: 0; value: enum detail. Written by user space, which changes it while the programs run. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} detail_wanted SEC(".maps");
+
+static __always_inline bool tells_apart(enum detail what)
+{
+	__u32 zero = 0, *wanted = bpf_map_lookup_elem(&detail_wanted, &zero);
+
+	return wanted && *wanted >= what;
 }
 
 /* Children of a selected process are selected. */

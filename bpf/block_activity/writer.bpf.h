@@ -10,15 +10,14 @@ struct writer {
 	__u64 start_ns;
 	/* 0: several, or unknown because pages were dirty before the entry. */
 	__u32 pid;
-	/* i_generation: distinguishes the inode from a later one with its number. */
-	__u32 generation;
+	__u32 reserved;
 	/* Several processes are known to have changed it. */
 	__u32 is_shared;
 	/* The filters select it. */
 	__u32 is_selected;
 };
 
-/* Key: inode; value: its writer. Written when a page becomes dirty. LRU: the writer of an evicted inode is unknown. */
+/* Key: inode, with its generation in place of `reserved`; value: its writer. Written when a page becomes dirty. LRU: the writer of an evicted inode is unknown. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -50,11 +49,18 @@ static __always_inline int page_dirtied(struct address_space *mapping)
 	inode = HOP(mapping)->host;
 	key.dev = HOP(inode)->i_sb->s_dev;
 	key.ino = inode->i_ino;
+	key.reserved = inode->i_generation;
 	find_current(&fresh.start_ns, &fresh.pid);
 	known = bpf_map_lookup_elem(&file_writers, &key);
-	if (known && known->generation == inode->i_generation) {
-		if (known->pid == fresh.pid && known->start_ns == fresh.start_ns)
+	fresh.is_selected = current_is_selected();
+	if (known) {
+		if (known->pid == fresh.pid && known->start_ns == fresh.start_ns) {
+			/* An exec, another thread or another cgroup may differ from the last write. */
+			known->is_selected = fresh.is_selected;
+			if (fresh.is_selected)
+				meet_current(fresh.start_ns, fresh.pid, bpf_ktime_get_ns());
 			return 0;
+		}
 		if (!is_clean(inode)) {
 			known->pid = 0;
 			known->is_shared = 1;
@@ -63,9 +69,7 @@ static __always_inline int page_dirtied(struct address_space *mapping)
 	} else if (!is_clean(inode)) {
 		fresh.pid = 0;
 	}
-	fresh.generation = inode->i_generation;
-	fresh.is_selected = current_is_selected();
-	if (fresh.pid)
+	if (fresh.pid && fresh.is_selected)
 		meet_current(fresh.start_ns, fresh.pid, bpf_ktime_get_ns());
 	/* Without room an earlier entry is evicted, and its inode has an unknown writer. */
 	if (bpf_map_update_elem(&file_writers, &key, &fresh, BPF_ANY))
@@ -89,9 +93,9 @@ int BPF_PROG(block_activity_dirty_page, struct page___before_folio *page, struct
 /* Returns the writer of a page's file; NULL: unknown. */
 static __always_inline struct writer *writer_of(struct file_page *page)
 {
-	struct writer *writer = bpf_map_lookup_elem(&file_writers, &page->inode_key);
+	struct inode_key key = { .dev = page->inode_key.dev, .reserved = page->generation, .ino = page->inode_key.ino };
 
-	return writer && writer->generation == (__u32)page->generation ? writer : 0;
+	return bpf_map_lookup_elem(&file_writers, &key);
 }
 
 #endif

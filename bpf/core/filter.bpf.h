@@ -116,10 +116,8 @@ static __always_inline bool owner_wanted(void)
 		const volatile __u64 *wanted = (const volatile __u64 *)config.comm;
 
 		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-			struct task_struct *task = client_of_current();
-
-			comm[0] = ((__u64 *)task->comm)[0];
-			comm[1] = ((__u64 *)task->comm)[1];
+			/* As a string: before 5.17 a shorter name leaves the end of a longer one behind it. */
+			bpf_probe_read_kernel_str(comm, sizeof(comm), client_of_current()->comm);
 		} else {
 			bpf_get_current_comm(comm, sizeof(comm));
 		}

@@ -124,7 +124,7 @@ fn opened(path: &Path) -> Result<File> {
 }
 
 /// Returns the position after the last complete line.
-fn end_of_lines(file: &File) -> Result<u64> {
+pub fn end_of_lines(file: &File) -> Result<u64> {
     let mut end = file.metadata()?.len();
     let mut piece = [0; 4096];
     while end > 0 {

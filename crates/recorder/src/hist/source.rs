@@ -7,7 +7,7 @@ use iostrata_capture::op::Op;
 use iostrata_capture::system::{self, NOBODYS};
 
 use super::{By, Hist};
-use crate::groups::block_activity::{Activity, Counted, Key, LEFT_OUT, Owner, SEVERAL, Sums};
+use crate::groups::block_activity::{Activity, Counted, Detail, Key, LEFT_OUT, Owner, SEVERAL, Sums};
 use crate::groups::block_latency::Histograms;
 use crate::groups::readings::{Differences, Lost, Readings, Span};
 use crate::live_tool::Prepared;
@@ -61,8 +61,13 @@ impl Source {
         if options.by != Some(By::Process) && !options.filter.has_owner() {
             return Ok(Source::Disks(Differences::new(Histograms::start(&start, options.latency)?)));
         }
-        let counted =
-            Counted { latency: options.latency, by_file: false, filter: &options.filter, here: &prepared.here };
+        let counted = Counted {
+            latency: options.latency,
+            detail: Detail::Owners,
+            most_detail: Detail::Owners,
+            filter: &options.filter,
+            here: &prepared.here,
+        };
         let activity = Box::new(Activity::start(&start, &counted)?);
         Ok(Source::Owners { activity, sums: HashMap::new(), lost: Lost::default() })
     }

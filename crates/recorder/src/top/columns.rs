@@ -1,5 +1,7 @@
 //! Columns of the rows: as many as fit the width.
 
+use ratatui::text::Span;
+
 use super::rows::{By, Interval, Row, Sort};
 
 /// Width from which reads and writes have columns of their own.
@@ -127,14 +129,27 @@ const DISK: [Column; 2] = [
 
 /// Cuts or pads a name to a width. Of a path the end is kept.
 fn fit(name: &str, width: usize, keeps_end: bool) -> String {
-    let length = name.chars().count();
-    if length <= width {
-        return format!("{name:<width$}");
+    let pad = |text: String| format!("{text}{}", " ".repeat(width.saturating_sub(cells(&text))));
+    if cells(name) <= width {
+        return pad(name.to_owned());
     }
+    let mut room = width.saturating_sub(1);
+    let mut takes = |letter: &char| {
+        let left = room.checked_sub(cells(letter.encode_utf8(&mut [0; 4])));
+        left.inspect(|left| room = *left).is_some()
+    };
     match keeps_end {
-        true => format!("…{}", name.chars().skip(length + 1 - width).collect::<String>()),
-        false => format!("{}…", name.chars().take(width.saturating_sub(1)).collect::<String>()),
+        true => {
+            let end: Vec<char> = name.chars().rev().take_while(&mut takes).collect();
+            pad(format!("…{}", end.into_iter().rev().collect::<String>()))
+        }
+        false => pad(format!("{}…", name.chars().take_while(takes).collect::<String>())),
     }
+}
+
+/// Width on the terminal. Some characters are two columns wide.
+fn cells(text: &str) -> usize {
+    Span::raw(text).width()
 }
 
 /// Lays out rows of a view in `width` columns.
@@ -185,5 +200,10 @@ mod tests {
         assert_eq!(fit("postgres", 10, false), "postgres  ");
         assert_eq!(fit("postgres", 5, false), "post…");
         assert_eq!(fit("/var/lib/data", 5, true), "…data");
+        assert_eq!(
+            (fit("/日本語日本", 6, true), fit("日本語", 8, false)),
+            ("…日本 ".to_owned(), "日本語  ".to_owned())
+        );
+        assert_eq!(fit("日本語", 4, false), "日… ");
     }
 }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
 use iostrata_capture::dir::Dir;
+use iostrata_capture::message::tell;
+
+use crate::hist::lines::end_of_lines;
 
 use super::rows::{By, Interval, Row};
 
@@ -38,6 +41,12 @@ impl Csv {
                 let read = directory.open_file(&name)?;
                 let is_ours = std::os::unix::fs::FileExt::read_exact_at(&read, &mut head, 0).is_ok();
                 ensure!(is_ours && head == COLUMNS.as_bytes(), "has other columns, expected a file of `iostrata top`");
+                let (end, length) = (end_of_lines(&read)?, file.metadata()?.len());
+                if end < length {
+                    let cut = length - end;
+                    tell(&format!("iostrata: {}: {cut} bytes of an incomplete last line removed\n", path.display()));
+                    directory.open_to_write(&name)?.set_len(end)?;
+                }
             }
             Ok(file)
         };
@@ -102,6 +111,11 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("top.csv");
         drop(Csv::open(&path).expect("a new file"));
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(b"a cut li"))
+            .expect("room");
         drop(Csv::open(&path).expect("a file of ours"));
         assert_eq!(std::fs::read_to_string(&path).expect("there"), COLUMNS);
         std::fs::write(&path, "a,b\n1,2\n").expect("room");

@@ -24,7 +24,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 
 use crate::clock;
-use crate::groups::block_activity::{Activity, Counted, Owner};
+use crate::groups::block_activity::{Activity, Counted, Detail, Owner};
 use crate::groups::block_latency::Latency;
 use crate::groups::readings::Lost;
 use crate::host::devices;
@@ -78,6 +78,8 @@ struct View<'a> {
     busy: Busy,
     since: Instant,
     state: State,
+    /// What is told apart now.
+    detail: Detail,
     current: Option<Current>,
     terminal: Option<DefaultTerminal>,
     csv: Option<Csv>,
@@ -103,7 +105,7 @@ impl View<'_> {
         let (disks, busy) = disk_states(disks, &self.busy, seconds);
         self.busy = busy;
         self.names.refresh();
-        let interval = Interval { seconds, taken, disks };
+        let interval = Interval { seconds, taken, disks, detail: self.detail };
         if let Some(csv) = &mut self.csv {
             let rows = rows_of(&interval, &self.state, &self.activity, &mut self.names);
             csv.add(until, &interval, self.state.by, first(&rows, self.options.most_rows))?;
@@ -127,15 +129,32 @@ impl View<'_> {
             }
             return Ok(true);
         };
-        let note = note(self.lost, self.without_owner);
+        let is_early = interval.detail < self.state.detail();
+        let note = if is_early { Some(EARLY.to_owned()) } else { note(self.lost, self.without_owner) };
         let shown = Shown { interval, until: *until, rows, state: &self.state, note: note.as_deref() };
         terminal.draw(|frame| screen::draw(frame, &shown)).context("cannot draw on the terminal")?;
         Ok(true)
     }
 
+    /// Has the kernel side tell apart what the state needs, and no more. An interval ends where it tells more apart: it is of the state `before`.
+    fn follow(&mut self, before: State) -> Result<()> {
+        let wanted = self.state.detail();
+        if wanted > self.detail {
+            let state = std::mem::replace(&mut self.state, before);
+            self.step()?;
+            self.state = state;
+        }
+        if wanted != self.detail {
+            self.activity.set_detail(wanted)?;
+            self.detail = wanted;
+        }
+        Ok(())
+    }
+
     /// Applies an event of the terminal. Returns whether to continue.
     fn event(&mut self, event: &Event) -> Result<bool> {
         let rows = self.current.as_ref().map_or(&[][..], |current| &current.rows);
+        let before = self.state.clone();
         let effect = match event {
             Event::Key(key) if key.is_press() => self.state.key(*key, rows),
             Event::Resize(..) => Effect::Redraw,
@@ -143,13 +162,22 @@ impl View<'_> {
         };
         match effect {
             Effect::Quit => Ok(false),
-            Effect::Redraw => self.show(),
+            Effect::Redraw => {
+                self.follow(before)?;
+                self.show()
+            }
             Effect::Nothing => Ok(true),
         }
     }
 }
 
+/// Note on a view whose rows were not told apart in the last interval.
+const EARLY: &str = "from the next update on";
+
 fn rows_of(interval: &Interval, state: &State, activity: &Activity, names: &mut Names) -> Vec<Row> {
+    if interval.detail < state.detail() {
+        return Vec::new();
+    }
     interval.rows((state.by, state.sort, state.is_reversed), &state.only, activity, names)
 }
 
@@ -218,7 +246,11 @@ fn next(told: &Receiver<Told>, events: &Receiver<Event>, due: Instant) -> Next {
 /// If the kernel cannot count, or the output cannot be written.
 pub fn run(options: &Top) -> Result<bool> {
     let prepared = live_tool::prepare()?;
-    let counted = Counted { latency: Latency::Q2c, by_file: true, filter: &options.filter, here: &prepared.here };
+    let state = State::new(options.by, options.sort);
+    let most_detail = if options.is_batch { state.detail() } else { Detail::Files };
+    let filter = &options.filter;
+    let here = &prepared.here;
+    let counted = Counted { latency: Latency::Q2c, detail: state.detail(), most_detail, filter, here };
     let activity = Activity::start(&prepared.start(&options.filter), &counted)?;
     let invoker = privilege::invoker();
     // As the invoking user: the kernel refuses what that user may not write, and the file belongs to that user.
@@ -231,7 +263,7 @@ pub fn run(options: &Top) -> Result<bool> {
         true => None,
         false => Some(ratatui::try_init().context("cannot use the terminal")?),
     };
-    let state = State::new(options.by, options.sort);
+    let detail = state.detail();
     let mut view = View {
         options,
         activity,
@@ -239,6 +271,7 @@ pub fn run(options: &Top) -> Result<bool> {
         busy,
         since: Instant::now(),
         state,
+        detail,
         current: None,
         terminal,
         csv,

@@ -53,9 +53,9 @@ impl Names {
 
     /// Prepares for the names of an interval.
     pub fn refresh(&mut self) {
-        if self.mounts.refresh() || self.files.len() > MOST_NAMES {
-            self.files.clear();
-        }
+        self.mounts.refresh();
+        // A file may have got another name, and a name that was not known may be by now.
+        self.files.clear();
         if self.processes.len() > MOST_NAMES {
             self.processes.clear();
         }
@@ -75,7 +75,8 @@ impl Names {
             Owner::LeftOut => nobody(LEFT_OUT),
             Owner::Class(class) => nobody(system::without_owner(class)),
             Owner::Process(process) => match activity.process(process) {
-                None => nobody(NOBODYS),
+                // Evicted in the kernel.
+                None => self.processes.get(&process).map_or_else(|| nobody(NOBODYS), |(_, known)| known.clone()),
                 Some(name) => match self.processes.get(&process) {
                     // With another name it has executed another program.
                     Some((of, known)) if *of == name => known.clone(),

@@ -7,7 +7,7 @@ use iostrata_capture::manifest::Device;
 use iostrata_capture::op::{Direction, Op};
 
 use super::names::Names;
-use crate::groups::block_activity::{Activity, Key, Owner, Sums, Taken};
+use crate::groups::block_activity::{Activity, Detail, Key, Owner, Sums, Taken};
 use crate::host::devices;
 
 /// What a row is.
@@ -28,6 +28,15 @@ pub enum By {
 impl By {
     /// All, in the order of their keys.
     pub const ALL: [By; 5] = [By::Disk, By::System, By::Process, By::Cgroup, By::File];
+
+    /// What must be told apart for its rows.
+    pub const fn detail(self) -> Detail {
+        match self {
+            By::Disk => Detail::Disks,
+            By::System | By::Process | By::Cgroup => Detail::Owners,
+            By::File => Detail::Files,
+        }
+    }
 
     /// Name on the terminal and in files.
     pub const fn name(self) -> &'static str {
@@ -148,6 +157,8 @@ pub struct Interval {
     pub taken: Taken,
     /// Disks, with their state at the end.
     pub disks: Vec<(Device, DiskState)>,
+    /// What was told apart in all of it.
+    pub detail: Detail,
 }
 
 impl Interval {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::rows::{By, Only, Row, Sort};
+use crate::groups::block_activity::Detail;
 
 /// Text that is being entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,12 @@ impl State {
         State { by, sort, is_reversed, only: Only::default(), is_paused, shows_help, prompt: None, selected: None }
     }
 
+    /// What must be told apart for its rows.
+    pub fn detail(&self) -> Detail {
+        let of_filter = if self.only.pid.is_some() { Detail::Owners } else { Detail::Disks };
+        self.by.detail().max(of_filter)
+    }
+
     /// Place of the selected row.
     pub fn place(&self, rows: &[Row]) -> usize {
         let is_selected =
@@ -127,7 +134,9 @@ impl State {
             KeyCode::Enter => match prompt {
                 Prompt::Name => self.only.name = text,
                 Prompt::Disk => text.trim_start_matches("/dev/").clone_into(&mut self.only.disk),
-                Prompt::Pid => self.only.pid = text.parse().ok(),
+                Prompt::Pid if text.is_empty() => self.only.pid = None,
+                // What is no process id changes nothing.
+                Prompt::Pid => self.only.pid = text.parse().ok().or(self.only.pid),
             },
             KeyCode::Esc => {}
             KeyCode::Backspace => {

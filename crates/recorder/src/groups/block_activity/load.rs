@@ -8,7 +8,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::skeleton::{self, types};
-use super::{Activity, Counted};
+use super::{Activity, Counted, Detail};
 use crate::clock;
 use crate::groups::block::makers;
 use crate::groups::block_latency::Latency;
@@ -69,7 +69,6 @@ fn configure(data: &mut types::rodata, with: &Start, counted: &Counted, programs
     data.selects_disks = u32::from(!with.devices.is_empty());
     data.from_queueing = u32::from(counted.latency == Latency::Q2c);
     data.finds_by_bio = u32::from(programs.finds_by_bio);
-    data.by_file = u32::from(counted.by_file);
     let filter = counted.filter;
     data.filters_pid = u32::from(!filter.pids.is_empty());
     if let Some(cgroup) = &filter.cgroup {
@@ -98,7 +97,7 @@ pub fn start(with: &Start, counted: &Counted) -> Result<Activity> {
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     configure(data, with, counted, &programs)?;
     open.maps.disks.set_max_entries(with.devices.len().max(1) as u32)?;
-    if !counted.by_file {
+    if counted.most_detail < Detail::Files {
         open.maps.file_names.set_max_entries(1)?;
     }
     if !programs.finds_by_bio {
@@ -123,13 +122,14 @@ pub fn start(with: &Start, counted: &Counted) -> Result<Activity> {
         tables: [MapHandle::try_from(&maps.activity_first)?, MapHandle::try_from(&maps.activity_second)?],
         processes: MapHandle::try_from(&maps.processes)?,
         files: MapHandle::try_from(&maps.file_names)?,
-        owner_sums: MapHandle::try_from(&maps.owner_sums)?,
+        detail: MapHandle::try_from(&maps.detail_wanted)?,
         losses: MapHandle::try_from(&maps.request_losses)?,
         lost: Lost::default(),
         ops: with.words.ops.iter().map(|word| Op::parse(word)).collect(),
         classes: with.words.io_classes.iter().map(|word| IoClass::parse(word)).collect(),
         whole_origin: with.words.path_origins.iter().position(|word| word == WHOLE),
     };
+    activity.set_detail(counted.detail)?;
     let data = skeleton.maps.bss_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .bss"))?;
     data.attached_ns = clock::monotonic_ns().cast_unsigned();
     Ok(activity)

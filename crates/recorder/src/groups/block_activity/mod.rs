@@ -34,12 +34,25 @@ pub const LEFT_OUT: &str = "(others)";
 pub struct Counted<'a> {
     /// Latency.
     pub latency: Latency,
-    /// Whether files are told apart.
-    pub by_file: bool,
+    /// What is told apart at first.
+    pub detail: Detail,
+    /// The most that is told apart.
+    pub most_detail: Detail,
     /// Requests that are counted.
     pub filter: &'a Filter,
     /// The recorder's namespaces.
     pub here: &'a Here,
+}
+
+/// What is told apart, at the cost of more work for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Disks.
+    Disks,
+    /// Owners, too.
+    Owners,
+    /// Files, too.
+    Files,
 }
 
 /// Process: id in the initial namespace, and start time.
@@ -71,6 +84,8 @@ pub struct FileId {
     pub dev: i32,
     /// Inode number.
     pub ino: u64,
+    /// Distinguishes files that had this number one after the other, and those of two btrfs subvolumes.
+    pub generation: u32,
 }
 
 /// What requests have in common.
@@ -121,10 +136,9 @@ pub struct Activity {
     in_use: MapHandle,
     /// The table in use, and the other one, which is empty.
     tables: [MapHandle; 2],
-    /// Number of sums of owners in the table in use.
-    owner_sums: MapHandle,
     processes: MapHandle,
     files: MapHandle,
+    detail: MapHandle,
     losses: MapHandle,
     lost: Lost,
     /// Operations and classes by their codes.
@@ -143,6 +157,20 @@ impl Activity {
         load::start(with, counted)
     }
 
+    /// Sets what is told apart from now on. Requests that are in flight keep what was told apart when they were queued.
+    ///
+    /// # Errors
+    /// If the kernel refuses the access.
+    pub fn set_detail(&self, detail: Detail) -> Result<()> {
+        let detail = match detail {
+            Detail::Disks => types::detail::DETAIL_DISKS,
+            Detail::Owners => types::detail::DETAIL_OWNERS,
+            Detail::Files => types::detail::DETAIL_FILES,
+        };
+        self.detail.update(&0u32.to_ne_bytes(), &detail.0.to_ne_bytes(), MapFlags::ANY)?;
+        Ok(())
+    }
+
     /// Exchanges the tables, and takes the sums since the last exchange.
     ///
     /// # Errors
@@ -153,7 +181,6 @@ impl Activity {
         // Returns when no program uses the old table any more (synchronize_rcu() in maybe_wait_bpf_programs()).
         let next = next.as_fd().as_raw_fd().to_ne_bytes();
         self.in_use.update(&0u32.to_ne_bytes(), &next, MapFlags::ANY).context("cannot exchange the tables")?;
-        self.owner_sums.update(&0u32.to_ne_bytes(), &0u64.to_ne_bytes(), MapFlags::ANY)?;
         let mut taken = Taken::default();
         // All at once: the kernel refuses a batch that is smaller than a bucket of its hash, and the iterator ends there without an error.
         for (key, sums) in old.lookup_and_delete_batch(load::MOST_SUMS, MapFlags::ANY, MapFlags::ANY)? {
@@ -179,9 +206,14 @@ impl Activity {
                 owner_kind::OWNER_PROCESS => Owner::Process(Process { pid: owner.pid, start_ns: owner.start_ns }),
                 owner_kind::OWNER_SEVERAL => Owner::Several,
                 owner_kind::OWNER_LEFT_OUT => Owner::LeftOut,
+                owner_kind::OWNER_COUNT => return None,
                 _ => of_class()?,
             },
-            file: (owner.file_dev != 0).then_some(FileId { dev: owner.file_dev.cast_signed(), ino: owner.ino }),
+            file: (owner.file_dev != 0).then_some(FileId {
+                dev: owner.file_dev.cast_signed(),
+                ino: owner.ino,
+                generation: owner.generation,
+            }),
         })
     }
 
@@ -206,7 +238,7 @@ impl Activity {
 
     /// Name of a file; none if it is not known.
     pub fn file(&self, file: FileId) -> Option<FileName> {
-        let key = file_key { ino: file.ino, dev: file.dev.cast_unsigned(), reserved: 0 };
+        let key = file_key { ino: file.ino, dev: file.dev.cast_unsigned(), generation: file.generation };
         let value = self.files.lookup(bytes_of(&key), MapFlags::ANY).ok().flatten()?;
         let name = read_record::<types::file_name>(&value)?;
         let bytes: Vec<u8> = name.path.iter().map(|byte| byte.cast_unsigned()).collect();
