@@ -10,7 +10,7 @@
 #
 # Seen: 1000 entries, of which batches of 1000 return 1000 and batches of 1 return 0 (a few in other runs: the hash has a random seed)
 #
-# Why: BatchedMapIter::lookup_next_batch() sets its index to none for all errors but ENOENT and EINTR, which is the mark of the end. The kernel's
+# Why: for every error but ENOENT (the end of the map) and EINTR (repeated) BatchedMapIter::lookup_next_batch() sets its index to none, which means the end. The kernel's
 # __htab_map_lookup_and_delete_batch() (kernel/bpf/hashtab.c) never splits a bucket.
 #
 # Needs: root, cargo, a C compiler, libelf and zlib with headers, pkg-config, make.
