@@ -33,9 +33,6 @@ const volatile __u32 from_queueing = 0;
  */
 const volatile __u32 finds_by_bio = 0;
 
-/* Time since which each request is seen from its queueing. Written by user space. 0: not yet. */
-__u64 attached_ns = 0;
-
 /* Table of the sums. Full: the request is counted as lost. */
 struct activity_table {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -254,11 +251,7 @@ static __always_inline int without_begin(struct request *rq, struct activity_key
 {
 	__u32 op = rq->cmd_flags & REQ_OP_MASK;
 
-	/*
-	 * Without bytes it is the end of a flush sequence, of which only the data and the flush command are issued. A request
-	 * that is older than the attached programs began before them.
-	 */
-	if ((!bytes && op != REQ_OP_FLUSH) || !attached_ns || rq->start_time_ns < attached_ns)
+	if (was_never_seen(rq, bytes))
 		return 0;
 	/* Flush commands are made of no bio, and never wait in a queue. */
 	if (op != REQ_OP_FLUSH || !from_queueing) {

@@ -52,8 +52,6 @@ static __always_inline void of_file(struct request_owner *owner, struct inode *i
 	struct file_key key = {};
 	__u16 mode;
 
-	if (!tells_apart(DETAIL_FILES))
-		return;
 	if (bpf_ksym_exists(bpf_rdonly_cast)) {
 		struct inode *typed = bpf_rdonly_cast(inode, bpf_core_type_id_kernel(struct inode));
 
@@ -124,7 +122,8 @@ static __always_inline void by_writer(struct origin_of *of, struct bio *bio, __u
 		of->io_class = IO_METADATA;
 		return;
 	}
-	of_file(&of->owner, file.inode);
+	if (tells_apart(DETAIL_FILES))
+		of_file(&of->owner, file.inode);
 	writer = writer_of(&file);
 	if (!writer)
 		return;
@@ -147,57 +146,60 @@ static __always_inline void reads_file(struct request_owner *owner, struct bio *
 		of_file(owner, file.inode);
 }
 
+/* Finds class, file and writer of a bio that writes pages. Returns whether its data are the submitter's own. */
+static __always_inline bool find_written(struct bio *bio, struct origin_of *of, __u8 maker, bool kernel_thread)
+{
+	__u32 flags = bio->bi_opf;
+	char comm[COMM_BYTES] = {};
+
+	if (is_swap(flags, maker)) {
+		of->io_class = IO_SWAP;
+		return false;
+	}
+	if (maker == MAKER_UNKNOWN && !kernel_thread && is_user_memory(&makers, bio))
+		maker = MAKER_DIRECT;
+	if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(&makers, bio)))
+		of->io_class = IO_JOURNAL;
+	else if (maker == MAKER_METADATA)
+		of->io_class = IO_METADATA;
+	else if (is_direct(maker))
+		of_direct(&of->owner, bio, maker);
+	else
+		by_writer(of, bio, flags);
+	if (!kernel_thread)
+		return is_direct(maker);
+	bpf_get_current_comm(comm, sizeof(comm));
+	of->io_class = class_by_thread(of->io_class, comm);
+	return false;
+}
+
 /* Finds class, owner and file of a bio. */
 static __always_inline void find_origin(struct bio *bio, struct origin_of *of, __u64 now_ns)
 {
-	__u32 flags = bio->bi_opf, op = flags & REQ_OP_MASK;
-	bool kernel_thread = current_is_kernel_thread();
+	__u32 op = bio->bi_opf & REQ_OP_MASK;
+	bool kernel_thread, is_own = true;
 	__u8 maker;
-	char name[COMM_BYTES] = {};
 
 	of->io_class = IO_DATA;
 	of->is_selected = !filters_owners();
 	if (of->is_selected && !tells_apart(DETAIL_OWNERS))
 		return;
+	kernel_thread = current_is_kernel_thread();
 	maker = maker_of(&makers, bio);
 	if (op == REQ_OP_DISCARD || op == REQ_OP_SECURE_ERASE) {
 		of->io_class = IO_DISCARD;
-	} else if (op == REQ_OP_WRITE_ZEROES) {
-		/* Has no pages. */
 	} else if (op == REQ_OP_READ) {
-		of->io_class = class_of_read(flags, maker);
+		of->io_class = class_of_read(bio->bi_opf, maker);
 		if (is_direct(maker))
 			of_direct(&of->owner, bio, maker);
 		else if (of->io_class != IO_METADATA)
 			reads_file(&of->owner, bio);
-	} else if (!bio->bi_iter.bi_size) {
+	} else if (op != REQ_OP_WRITE_ZEROES && bio->bi_iter.bi_size) {
+		is_own = find_written(bio, of, maker, kernel_thread);
+	} else if (op != REQ_OP_WRITE_ZEROES) {
 		of->io_class = IO_FLUSH;
-	} else {
-		if (maker == MAKER_UNKNOWN && !kernel_thread && !is_swap(flags, maker) && is_user_memory(&makers, bio))
-			maker = MAKER_DIRECT;
-		if (is_swap(flags, maker)) {
-			of->io_class = IO_SWAP;
-			kernel_thread = true;
-		} else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(&makers, bio))) {
-			of->io_class = IO_JOURNAL;
-		} else if (maker == MAKER_METADATA) {
-			of->io_class = IO_METADATA;
-		} else if (is_direct(maker)) {
-			of_direct(&of->owner, bio, maker);
-		} else {
-			by_writer(of, bio, flags);
-		}
-		if (!is_direct(maker) || kernel_thread) {
-			bpf_get_current_comm(name, sizeof(name));
-			if (current_is_kernel_thread() && of->kind == OWNER_NONE &&
-			    (of->io_class == IO_METADATA || of->io_class == IO_DATA) && is_journal_thread(name))
-				of->io_class = IO_JOURNAL;
-			if (current_is_kernel_thread() && of->io_class == IO_DATA && is_initializing_thread(name))
-				of->io_class = IO_METADATA;
-			return;
-		}
 	}
-	if (!kernel_thread)
+	if (is_own && !kernel_thread)
 		by_current(of, now_ns);
 }
 

@@ -114,20 +114,7 @@ static __always_inline bool current_is_selected(void)
 	}
 	if (filters_cgroup && bpf_get_current_ancestor_cgroup_id(cgroup_level) != cgroup_id)
 		return false;
-	if (filters_comm) {
-		const volatile __u64 *wanted = (const volatile __u64 *)comm;
-		__u64 is[2] = {};
-
-		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-			/* As a string: before 5.17 a shorter name leaves the end of a longer one behind it. */
-			bpf_probe_read_kernel_str(is, sizeof(is), client_of_current()->comm);
-		} else {
-			bpf_get_current_comm(is, sizeof(is));
-		}
-		if (is[0] != wanted[0] || is[1] != wanted[1])
-			return false;
-	}
-	return true;
+	return !filters_comm || current_is_called(comm);
 }
 
 static __always_inline bool filters_owners(void)

@@ -21,9 +21,6 @@ const volatile __u32 from_queueing = 0;
 /* Before block_io_start: whether the queueing time is that in the request. Later kernels may set it earlier (blk_time_get_ns()). */
 const volatile __u32 queued_in_request = 0;
 
-/* Time since which each issue is seen. Written by user space. 0: not yet. */
-__u64 attached_ns = 0;
-
 #include "block_latency/begun.bpf.h"
 
 /*
@@ -133,11 +130,7 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 		return 0;
 	slot = slot_of(number_of(rq));
 	if (!slot || !slot->begin_ns) {
-		/*
-		 * Without bytes it is the end of a flush sequence, of which only the data and the flush command are
-		 * issued. A request that is older than the attached programs began before the recording.
-		 */
-		if ((!bytes && op != REQ_OP_FLUSH) || !attached_ns || rq->start_time_ns < attached_ns)
+		if (was_never_seen(rq, bytes))
 			return 0;
 		count_unseen_issue();
 		return 0;

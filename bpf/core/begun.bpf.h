@@ -9,6 +9,9 @@
 #include "core/disk_filter.bpf.h"
 #include "core/slots.bpf.h"
 
+/* Time since which each request is seen from its begin. Written by user space. 0: not yet. */
+__u64 attached_ns = 0;
+
 enum { BEGUN_BUCKETS = 8192 };
 
 struct begun_bucket {
@@ -58,6 +61,18 @@ static __always_inline struct begun *new_slot(__u64 request)
 	if (bpf_map_update_elem(&begun_crowded, &request, &fresh, BPF_ANY))
 		return 0;
 	return bpf_map_lookup_elem(&begun_crowded, &request);
+}
+
+/*
+ * Returns whether a completed request without a begin was not to be seen: without bytes it is the end of a flush sequence,
+ * of which only the data and the flush command are issued, and one that is older than the attached programs began before
+ * them.
+ */
+static __always_inline bool was_never_seen(struct request *rq, __u32 bytes)
+{
+	bool ends_sequence = !bytes && (rq->cmd_flags & REQ_OP_MASK) != REQ_OP_FLUSH;
+
+	return ends_sequence || !attached_ns || rq->start_time_ns < attached_ns;
 }
 
 #endif

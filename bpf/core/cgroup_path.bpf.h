@@ -19,10 +19,7 @@ __noinline int walk_cgroup_up(__u64 ticket)
 {
 	struct path_walk *walk = path_walk(WALK_CGROUP);
 	struct kernfs_node *node, *above;
-	const char *name;
-	long length;
 	__u64 id;
-	__u32 at;
 
 	if (!walk || walk->ticket != ticket)
 		return 1;
@@ -34,22 +31,8 @@ __noinline int walk_cgroup_up(__u64 ticket)
 		walk->origin = id == config.cgroup_root || !config.cgroup_root ? PATH_FROM_FILESYSTEM : PATH_FROM_NONE;
 		return 1;
 	}
-	at = walk->length;
-	if (at >= PATH_BYTES)
+	if (!append_name(walk, BPF_CORE_READ(node, name)))
 		return 1;
-	name = BPF_CORE_READ(node, name);
-	/* As in walk_up(). */
-	barrier_var(at);
-	at &= PATH_BYTES - 1;
-	length = bpf_probe_read_kernel_str(walk->names + at, NAME_ROOM, name);
-	if (length <= 1) {
-		walk->origin = PATH_FROM_NONE;
-		return 1;
-	}
-	walk->length = at + length;
-	if (at + length > PATH_BYTES)
-		return 1;
-	walk->components++;
 	walk->node = above;
 	return 0;
 }

@@ -111,20 +111,7 @@ static __always_inline bool owner_wanted(void)
 	}
 	if (config.filter_cgroup && bpf_get_current_ancestor_cgroup_id(config.cgroup_level) != config.cgroup_id)
 		return false;
-	if (config.filter_comm) {
-		__u64 comm[2] = {};
-		const volatile __u64 *wanted = (const volatile __u64 *)config.comm;
-
-		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-			/* As a string: before 5.17 a shorter name leaves the end of a longer one behind it. */
-			bpf_probe_read_kernel_str(comm, sizeof(comm), client_of_current()->comm);
-		} else {
-			bpf_get_current_comm(comm, sizeof(comm));
-		}
-		if (comm[0] != wanted[0] || comm[1] != wanted[1])
-			return false;
-	}
-	return true;
+	return !config.filter_comm || current_is_called(config.comm);
 }
 
 /*

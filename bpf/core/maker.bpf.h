@@ -7,6 +7,7 @@
 #define IOSTRATA_MAKER_H
 
 #include "core/page.bpf.h"
+#include "core/task.bpf.h"
 
 /* Returns the part of the kernel that created a bio. */
 static __always_inline __u8 maker_of(const volatile struct makers *makers, struct bio *bio)
@@ -54,6 +55,17 @@ static __always_inline __u8 class_of_read(__u32 flags, __u8 maker)
 	if (flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_RAHEAD) & 1)
 		return IO_READAHEAD;
 	return IO_DATA;
+}
+
+/* Returns the class of what a kernel thread of this name writes, from what the bio itself says. */
+static __always_inline __u8 class_by_thread(__u8 io_class, const char *comm)
+{
+	if (io_class == IO_METADATA && is_journal_thread(comm))
+		return IO_JOURNAL;
+	/* Zeroes, at the future location of the file system's inodes. */
+	if (io_class == IO_DATA && is_initializing_thread(comm))
+		return IO_METADATA;
+	return io_class;
 }
 
 /*

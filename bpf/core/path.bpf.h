@@ -72,6 +72,29 @@ static __always_inline int leave_mount(struct path_walk *walk)
 	return walk->left_mount;
 }
 
+/* Appends a name to a walk. False if there is no room for it, or no name. */
+static __always_inline bool append_name(struct path_walk *walk, const void *name)
+{
+	__u32 at = walk->length;
+	long length;
+
+	if (at >= PATH_BYTES)
+		return false;
+	/* Bounds `at` again where it is used: older verifiers do not keep the bounds of a copy. */
+	barrier_var(at);
+	at &= PATH_BYTES - 1;
+	length = bpf_probe_read_kernel_str(walk->names + at, NAME_ROOM, name);
+	if (length <= 1) {
+		walk->origin = PATH_FROM_NONE;
+		return false;
+	}
+	walk->length = at + length;
+	if (at + length > PATH_BYTES)
+		return false;
+	walk->components++;
+	return true;
+}
+
 /*
  * Appends one name or leaves one mount. Returns 1 at the end of the walk. A global function with its state in a map:
  * the verifier checks it once for all steps of a walk.
@@ -80,9 +103,6 @@ __noinline int walk_up(__u64 ticket)
 {
 	struct path_walk *walk = path_walk(WALK_FILE);
 	struct dentry *dentry, *parent;
-	const unsigned char *name;
-	__u32 at;
-	long length;
 
 	if (!walk || walk->ticket != ticket)
 		return 1;
@@ -97,22 +117,8 @@ __noinline int walk_up(__u64 ticket)
 		walk->origin = whole ? PATH_FROM_FILESYSTEM : PATH_FROM_NONE;
 		return 1;
 	}
-	at = walk->length;
-	if (at >= PATH_BYTES)
+	if (!append_name(walk, BPF_CORE_READ(dentry, d_name.name)))
 		return 1;
-	name = BPF_CORE_READ(dentry, d_name.name);
-	/* Bounds `at` again where it is used: older verifiers do not keep the bounds of a copy. */
-	barrier_var(at);
-	at &= PATH_BYTES - 1;
-	length = bpf_probe_read_kernel_str(walk->names + at, NAME_ROOM, name);
-	if (length <= 1) {
-		walk->origin = PATH_FROM_NONE;
-		return 1;
-	}
-	walk->length = at + length;
-	if (at + length > PATH_BYTES)
-		return 1;
-	walk->components++;
 	walk->dentry = parent;
 	return 0;
 }

@@ -73,6 +73,20 @@ static __always_inline struct task_struct *client_of_current(void)
 	return HOP(task)->group_leader;
 }
 
+/* Returns whether a command name, in COMM_BYTES, is that of the thread that the current task works for. */
+static __always_inline bool current_is_called(const volatile char *comm)
+{
+	const volatile __u64 *wanted = (const volatile __u64 *)comm;
+	__u64 is[2] = {};
+
+	/* As a string: before 5.17 a shorter name leaves the end of a longer one behind it. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		bpf_probe_read_kernel_str(is, sizeof(is), client_of_current()->comm);
+	else
+		bpf_get_current_comm(is, sizeof(is));
+	return is[0] == wanted[0] && is[1] == wanted[1];
+}
+
 static __always_inline __u64 start_of_current(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))

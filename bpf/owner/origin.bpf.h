@@ -365,11 +365,8 @@ static __always_inline enum claim find_origin(struct bio *bio, struct queued_as 
 		from->origin.has_submitter = 1;
 		from->submitter.pid = submitter->pid;
 		__builtin_memcpy(from->submitter.comm, submitter->comm, COMM_BYTES);
-		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter->comm))
-			from->origin.io_class = IO_JOURNAL;
-		/* Zeroes, at the future location of the file system's inodes. */
-		if (from->origin.io_class == IO_DATA && kernel_thread && is_initializing_thread(submitter->comm))
-			from->origin.io_class = IO_METADATA;
+		if (kernel_thread)
+			from->origin.io_class = class_by_thread(from->origin.io_class, submitter->comm);
 	}
 	from->origin.who = owner->who;
 	from->origin.start_ns = owner->start_ns;

@@ -1,13 +1,13 @@
 """Latency breakdown of calls, and data written by syncs: against DuckDB, which joins calls and requests, and against fio's report."""
 
 import csv
-import json
 import os
 import subprocess
 
 import duckdb
 import pytest
 from conftest import ROOT, analyze, require
+from fio import fio as jobs
 from proc import kept_in_memory
 from test_load import fast_disk  # noqa: F401
 
@@ -17,9 +17,7 @@ PARTS = ("no_request", "rest", "queue", "device", "unknown")
 
 def fio(disk, *arguments):
     """Runs fio on a file of its own and returns its report."""
-    command = [require("fio"), "--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", "--output-format=json", *arguments]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(output[output.index("{"):])["jobs"][0]
+    return jobs("--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", *arguments)[0]
 
 
 def table(name, capture, out, *arguments):

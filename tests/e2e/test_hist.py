@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 import pytest
 from conftest import BIN, require, require_machine, run, wait_for
+from fio import fio as jobs
 
 HIST = BIN / "iostrata", "hist"
 
@@ -36,10 +37,8 @@ def end(process, output):
 
 def fio(loop, *options, operations=3000):
     """Reads and writes a disk directly, and returns fio's report."""
-    done = run(require("fio"), "--name=work", f"--filename={loop.device}", "--ioengine=libaio", "--direct=1", "--rw=randrw", "--bs=4k", "--iodepth=8",
-               f"--number_ios={operations}", "--norandommap", "--output-format=json", *options)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["jobs"][0]
+    return jobs("--name=work", f"--filename={loop.device}", "--ioengine=libaio", "--direct=1", "--rw=randrw", "--bs=4k", "--iodepth=8",
+                f"--number_ios={operations}", "--norandommap", *options)[0]
 
 
 def histogram(snapshots, op=None):

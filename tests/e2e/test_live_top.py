@@ -2,7 +2,6 @@
 
 import csv
 import fcntl
-import json
 import os
 import pty
 import signal
@@ -13,6 +12,7 @@ import termios
 
 import pytest
 from conftest import BIN, read_terminal, require, run, wait_for
+from fio import fio as jobs
 
 TOP = BIN / "iostrata", "top"
 
@@ -50,10 +50,8 @@ def total(rows, column, **only):
 
 
 def fio(loop, *options, operations=3000, filename=None):
-    done = run(require("fio"), "--name=work", f"--filename={filename or loop.device}", "--ioengine=libaio", "--direct=1", "--rw=randrw", "--bs=4k",
-               "--iodepth=8", f"--number_ios={operations}", "--size=16M", "--io_size=10G", "--output-format=json", *options)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["jobs"][0]
+    return jobs("--name=work", f"--filename={filename or loop.device}", "--ioengine=libaio", "--direct=1", "--rw=randrw", "--bs=4k", "--iodepth=8",
+                f"--number_ios={operations}", "--size=16M", "--io_size=10G", *options)[0]
 
 
 def test_no_request_is_missed_between_two_intervals(top, loop, tmp_path):

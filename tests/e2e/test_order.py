@@ -1,13 +1,12 @@
 """Results that depend on the order of operations, against DuckDB's window functions, and for fio workloads with a known order."""
 
 import csv
-import json
 import random
-import subprocess
 
 import duckdb
 import pytest
-from conftest import BIN, ROOT, analyze, require, run
+from conftest import BIN, ROOT, analyze, run
+from fio import fio as jobs
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 READS = ("read", "pread64", "readv", "preadv", "preadv2", "aio_read", "io_uring_read")
@@ -135,9 +134,7 @@ def test_the_same_bytes_by_any_number_of_threads(name, capture, tmp_path):
 
 def fio(disk, *arguments):
     """Runs fio on a file of its own and returns its report."""
-    command = [require("fio"), "--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", "--output-format=json", *arguments]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(output[output.index("{"):])["jobs"][0]
+    return jobs("--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", *arguments)[0]
 
 
 def test_the_pattern_of_a_workload_is_the_one_that_it_was_told_to_have(disk, record, tmp_path):

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import BIN, require, run, wait_for
+from conftest import BIN, run, wait_for
+from fio import fio as jobs
 
 SNOOP = BIN / "iostrata", "snoop"
 
@@ -41,10 +42,8 @@ def rows_of(output):
 
 
 def fio(loop, *options, filename=None):
-    done = run(require("fio"), "--name=work", f"--filename={filename or loop.device}", "--ioengine=libaio", "--direct=1", "--bs=4k", "--iodepth=8",
-               "--size=8M", "--output-format=json", *options)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["jobs"][0]
+    return jobs("--name=work", f"--filename={filename or loop.device}", "--ioengine=libaio", "--direct=1", "--bs=4k", "--iodepth=8", "--size=8M",
+                *options)[0]
 
 
 def test_each_request_is_a_line_with_the_values_of_the_capture(snoop, record, loop, tmp_path):

@@ -229,10 +229,10 @@ struct Analyze {
 struct How {
     #[command(flatten)]
     selection: Selecting,
-    /// Write tables to this directory; it is created if needed. With - the first table goes to the standard output, in place of the view.
+    /// Write tables to this directory, which is created if needed. With - the first table is printed to standard output in place of the view.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print no notes, only the result, and warnings that change the exit code.
+    /// Print no notes but warnings that change the exit code.
     #[arg(short, long)]
     quiet: bool,
     /// Format of these tables.

@@ -58,7 +58,7 @@ pub enum Command {
     /// Record to a new capture directory, print completed operations, or both.
     Record(Box<RecordArgs>),
     /// Show latency histograms and requests in flight of each disk, counted in the kernel.
-    #[command(after_help = hist::HELP)]
+    #[command(after_help = hist::HELP, mut_arg("device", requests_only))]
     Hist(hist::HistArgs),
     /// Show each completed block request, or only slow ones, with its process and file.
     #[command(after_help = snoop::HELP)]
@@ -67,7 +67,7 @@ pub enum Command {
     #[command(after_help = stat::HELP)]
     Stat(stat::StatArgs),
     /// Show disks, systems, processes, cgroups or files by their requests, live, counted in the kernel.
-    #[command(after_help = top::HELP)]
+    #[command(after_help = top::HELP, mut_arg("device", requests_only))]
     Top(Box<top::TopArgs>),
     /// Show the status of a recording.
     #[command(after_help = STATUS_CODES)]
@@ -85,6 +85,11 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+}
+
+/// Help of `--device` for commands that see only requests of disks.
+fn requests_only(device: clap::Arg) -> clap::Arg {
+    device.help("Only requests of this disk, such as nvme0n1 (repeatable)")
 }
 
 /// `iostrata status`.
@@ -371,7 +376,12 @@ fn live(format: FormatName, rules: Option<&Path>) -> Result<Live> {
         FormatName::Text => Format::Text,
         FormatName::Json => Format::Json,
     };
-    Ok(Live { form: Form::Operations(format), systems: rules.map_or_else(Systems::built_in, Systems::with_file)? })
+    Ok(Live { form: Form::Operations(format), systems: systems(rules)? })
+}
+
+/// Rules that map processes to systems: those of a file, then the built-in ones.
+fn systems(file: Option<&Path>) -> Result<Systems> {
+    Ok(file.map_or_else(Systems::built_in, Systems::with_file)?)
 }
 
 fn cgroup(given: &str) -> Result<cgroups::Cgroup> {

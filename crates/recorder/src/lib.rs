@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod appended;
 pub mod books;
 pub mod bpf;
 pub mod capture_dir;

@@ -1,6 +1,9 @@
 //! Start of a command that counts in the kernel and shows what it counted, without a recording.
 
+use std::io::{self, Write};
+
 use anyhow::{Context, Result};
+use iostrata_capture::plain;
 
 use crate::clock;
 use crate::groups::readings::{Lost, Start};
@@ -40,6 +43,24 @@ impl Prepared {
         let devices = filter.devices.iter().map(|disk| disk.dev).collect();
         Start { kernel: &self.kernel, words: &self.words, devices }
     }
+}
+
+/// Shows text on standard output. Returns whether there is still a reader.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn show(text: &str) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(plain::lines(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("cannot write to standard output"),
+    }
+}
+
+/// Bar of a bucket with `count` requests, of `longest` characters where `most` are. A bucket with few requests has a short bar, not none.
+pub fn bar(count: u64, most: u64, longest: u64) -> String {
+    let length = count * longest / most.max(1);
+    "*".repeat(usize::try_from(length).unwrap_or(0).max(usize::from(count > 0)))
 }
 
 /// Describes requests that are counted nowhere; none if there are none. `place`: where they are missing.

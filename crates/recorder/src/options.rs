@@ -9,6 +9,7 @@ use iostrata_capture::system::Systems;
 
 use crate::groups::readings::ReadingGroup;
 use crate::host::cgroups::Cgroup;
+use crate::host::devices;
 use crate::memory::Memory;
 use crate::sink::MinFree;
 use crate::sink::live::Form;
@@ -86,6 +87,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Disks whose I/O passes: those of the filter, or all that exist now.
+    pub fn disks(&self) -> Vec<Device> {
+        if self.devices.is_empty() { devices::all() } else { self.devices.clone() }
+    }
+
     /// Whether it selects processes.
     pub fn has_owner(&self) -> bool {
         !self.pids.is_empty() || self.cgroup.is_some() || self.comm.is_some()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use iostrata_capture::exit::Usage;
 
 use super::{OnlyArgs, duration, in_range, size};
@@ -40,14 +40,14 @@ pub struct HistArgs {
     queued: bool,
     /// Divide the requests of each disk.
     #[arg(long, value_name = "KEY")]
-    by: Option<ByName>,
+    by: Option<By>,
     /// Append to this file, a JSON object per line; - is standard output, without histograms on the terminal.
     #[arg(long, value_name = "PATH", default_value = "hist.jsonl")]
     output: PathBuf,
     /// Write no file.
     #[arg(long, conflicts_with_all = ["output", "flush_every", "fsync", "rotate_size"])]
     no_output: bool,
-    /// Write after this number of histograms.
+    /// Write after this number of intervals.
     #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     flush_every: u32,
     /// Wait after each write until it is on the disk.
@@ -61,15 +61,6 @@ pub struct HistArgs {
     milliseconds: bool,
     #[command(flatten)]
     only: OnlyArgs,
-}
-
-/// Name of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ByName {
-    /// Operation: read, write, discard, flush and others.
-    Op,
-    /// Process that wrote or asked for the data.
-    Process,
 }
 
 /// Parses a time; a bare number is seconds.
@@ -103,10 +94,7 @@ impl HistArgs {
             duration: self.duration,
             filter: self.only.filter(false)?,
             latency: if self.queued { Latency::Q2c } else { Latency::D2c },
-            by: self.by.map(|by| match by {
-                ByName::Op => By::Op,
-                ByName::Process => By::Process,
-            }),
+            by: self.by,
             output: (!self.no_output).then_some(writing),
             in_ms: self.milliseconds,
         })

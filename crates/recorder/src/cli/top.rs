@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use iostrata_capture::exit::Usage;
-use iostrata_capture::system::Systems;
 
 use super::hist::interval;
-use super::{OnlyArgs, duration};
+use super::{OnlyArgs, duration, systems};
 use crate::top::Top;
 use crate::top::rows::{By, Sort};
 
@@ -40,10 +39,10 @@ pub struct TopArgs {
     duration: Option<Duration>,
     /// First view.
     #[arg(long, value_name = "VIEW", default_value = "disk")]
-    by: ByName,
+    by: By,
     /// First order.
     #[arg(long, value_name = "KEY", default_value = "iops")]
-    sort: SortName,
+    sort: Sort,
     /// Print a table for each interval instead of a screen.
     #[arg(long)]
     batch: bool,
@@ -60,37 +59,12 @@ pub struct TopArgs {
     only: OnlyArgs,
 }
 
-/// Name of a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ByName {
-    Disk,
-    System,
-    Process,
-    Cgroup,
-    File,
-}
-
-/// Name of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SortName {
-    Iops,
-    Bytes,
-    Avg,
-    P50,
-    P99,
-    Max,
-    Inflight,
-    Name,
-}
-
 impl TopArgs {
     /// Looks up and validates the arguments.
     ///
     /// # Errors
     /// If an argument is wrong, or there is no terminal.
     pub fn options(self) -> Result<Top> {
-        let by = By::ALL[self.by as usize];
-        let sort = Sort::ALL[self.sort as usize];
         let has_screen = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
         if !self.batch && !has_screen {
             bail!(Usage("top: standard input and output are no terminal, expected --batch".to_owned()));
@@ -99,9 +73,9 @@ impl TopArgs {
             interval: self.interval,
             duration: self.duration,
             filter: self.only.filter(false)?,
-            by,
-            sort,
-            systems: self.rules.as_deref().map_or_else(Systems::built_in, Systems::with_file)?,
+            by: self.by,
+            sort: self.sort,
+            systems: systems(self.rules.as_deref())?,
             is_batch: self.batch,
             csv: self.csv,
             most_rows: self.rows.map(|rows| rows as usize),
@@ -111,13 +85,14 @@ impl TopArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
     fn names_on_the_command_line_are_those_of_the_tables() {
-        let by = ByName::value_variants().iter().map(|name| (name.to_possible_value(), By::ALL[*name as usize].name()));
-        let sort =
-            SortName::value_variants().iter().map(|name| (name.to_possible_value(), Sort::ALL[*name as usize].name()));
+        let by = By::value_variants().iter().map(|by| (by.to_possible_value(), by.name()));
+        let sort = Sort::value_variants().iter().map(|sort| (sort.to_possible_value(), sort.name()));
         for (value, name) in by.chain(sort) {
             assert_eq!(value.expect("a name").get_name(), name);
         }

@@ -5,18 +5,17 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use iostrata_capture::dir::Dir;
-use iostrata_capture::message::tell;
 
 use super::rotate;
 use super::snapshot::Snapshot;
+use crate::appended::Appended;
 
 /// Begin of each line.
 const BEGIN: &[u8] = b"{\"timestamp\":";
@@ -101,42 +100,20 @@ impl Lines {
     }
 }
 
-/// Opens a file to append to it, without following a link.
+/// Opens a file to append to, without following a link.
 fn opened(path: &Path) -> Result<File> {
-    let (directory, name) = Dir::around(path)?;
-    drop(directory.open_or_create(&name)?);
-    let file = directory.open_to_append(&name)?;
-    if file.try_lock().is_err() {
+    let appended = Appended::open(path)?;
+    if appended.file.try_lock().is_err() {
         bail!("another `iostrata hist` writes to it, expected another file (--output) or none (--no-output)");
     }
-    let read = directory.open_file(&name)?;
-    let (end, length) = (end_of_lines(&read)?, file.metadata()?.len());
-    if end < length {
-        let mut begin = vec![0; BEGIN.len().min(usize::try_from(length - end).unwrap_or(BEGIN.len()))];
-        read.read_exact_at(&mut begin, end)?;
-        if !BEGIN.starts_with(&begin) {
-            bail!("its last line is incomplete and not one of `iostrata hist`, expected a file of such lines");
-        }
-        tell(&format!("iostrata: {}: {} bytes of an incomplete last line removed\n", path.display(), length - end));
-        directory.open_to_write(&name)?.set_len(end)?;
-    }
-    Ok(file)
-}
-
-/// Returns the position after the last complete line.
-pub fn end_of_lines(file: &File) -> Result<u64> {
-    let mut end = file.metadata()?.len();
-    let mut piece = [0; 4096];
-    while end > 0 {
-        let bytes = piece.len().min(usize::try_from(end).unwrap_or(piece.len()));
-        let begin = end - bytes as u64;
-        file.read_exact_at(&mut piece[..bytes], begin)?;
-        if let Some(at) = piece[..bytes].iter().rposition(|byte| *byte == b'\n') {
-            return Ok(begin + at as u64 + 1);
-        }
-        end = begin;
-    }
-    Ok(0)
+    appended.remove_incomplete_line(path, BEGIN.len(), |begin| {
+        ensure!(
+            BEGIN.starts_with(begin),
+            "its last line is incomplete and not one of `iostrata hist`, expected a file of such lines"
+        );
+        Ok(())
+    })?;
+    Ok(appended.file)
 }
 
 /// Thread that writes the output.

@@ -9,19 +9,17 @@ pub mod snapshot;
 mod source;
 pub mod terminal;
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chrono::Utc;
+use clap::ValueEnum;
 use crossbeam_channel::Receiver;
 use iostrata_capture::message::tell;
-use iostrata_capture::plain;
 
 use crate::clock;
 use crate::groups::block_latency::Latency;
 use crate::groups::readings::Lost;
-use crate::host::devices;
 use crate::live_tool::{self, missing};
 use crate::options::Filter;
 use crate::privilege;
@@ -31,11 +29,11 @@ use snapshot::Snapshot;
 use source::Source;
 
 /// Key by which the requests of a disk are divided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum By {
-    /// Operation.
+    /// Operation: read, write, discard, flush and others.
     Op,
-    /// Process.
+    /// Process that wrote or asked for the data.
     Process,
 }
 
@@ -75,10 +73,7 @@ impl View<'_> {
     fn take(&mut self) -> Result<(Snapshot, Lost, Instant)> {
         let (rows, lost) = self.source.read(self.options.by)?;
         let (until, at) = (Utc::now(), Instant::now());
-        let disks = match self.options.filter.devices.as_slice() {
-            [] => devices::all(),
-            chosen => chosen.to_vec(),
-        };
+        let disks = self.options.filter.disks();
         let interval_s = (at - self.since).as_secs_f64();
         let interval_s = (interval_s * 1e6).round() / 1e6;
         Ok((Snapshot::of((until, interval_s), &rows, &disks, self.options.by), lost, at))
@@ -109,11 +104,7 @@ impl View<'_> {
         if is_output {
             return Ok(true);
         }
-        let (text, mut out) = (terminal::draw(snapshot, self.options.in_ms), io::stdout().lock());
-        match out.write_all(plain::lines(&text).as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            written => written.map(|()| true).context("cannot write to standard output"),
-        }
+        live_tool::show(&terminal::draw(snapshot, self.options.in_ms))
     }
 }
 

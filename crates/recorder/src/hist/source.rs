@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use iostrata_capture::op::Op;
-use iostrata_capture::system::{self, NOBODYS};
+use iostrata_capture::system::NOBODYS;
 
 use super::{By, Hist};
-use crate::groups::block_activity::{Activity, Counted, Detail, Key, LEFT_OUT, Owner, SEVERAL, Sums};
+use crate::groups::block_activity::{Activity, Counted, Detail, Key, Owner, Sums};
 use crate::groups::block_latency::Histograms;
 use crate::groups::readings::{Differences, Lost, Readings, Span};
 use crate::live_tool::Prepared;
@@ -147,14 +147,11 @@ fn bucketed(activity: &Activity, key: &Key, sums: &Sums, by: Option<By>) -> Vec<
 }
 
 fn process_of(activity: &Activity, owner: Owner) -> Process {
-    let comm = match owner {
-        Owner::Process(process) => {
+    match owner.process() {
+        Ok(process) => {
             let comm = activity.process(process).map_or_else(|| NOBODYS.to_owned(), |name| name.comm);
-            return Process { pid: Some(process.pid), comm };
+            Process { pid: Some(process.pid), comm }
         }
-        Owner::Several => SEVERAL,
-        Owner::LeftOut => LEFT_OUT,
-        Owner::Class(class) => system::without_owner(class),
-    };
-    Process { pid: None, comm: comm.to_owned() }
+        Err(name) => Process { pid: None, comm: name.to_owned() },
+    }
 }

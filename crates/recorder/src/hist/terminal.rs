@@ -6,6 +6,7 @@ use iostrata_capture::plain;
 
 use super::snapshot::{Bucket, Histogram, Snapshot};
 use crate::groups::block_latency::bounds_us;
+use crate::live_tool::bar;
 
 /// Length of the longest bar.
 const BAR: usize = 36;
@@ -34,16 +35,15 @@ fn draw_one(text: &mut String, histogram: &Histogram, in_ms: bool) {
     let _ = writeln!(text, "\ndisk = {}{op}{}", histogram.device_name, process.unwrap_or_default());
     let unit = if in_ms { "msecs" } else { "usecs" };
     let _ = writeln!(text, "{unit:>15}{:15}: {:<10}distribution", "", "count");
-    let most = histogram.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(0).max(1);
+    let most = histogram.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(0).cast_unsigned();
     let last = histogram.buckets.last().map_or(0, |bucket| bucket.slot);
     for slot in 0..=last {
         let bucket = histogram.buckets.iter().find(|bucket| bucket.slot == slot);
         let Bucket { count, bucket_low, bucket_high, .. } = bucket.copied().unwrap_or_else(|| empty(slot));
-        // A bucket with few requests has a short bar, not none.
-        let length = usize::try_from(count * BAR as i64 / most).unwrap_or(0).max(usize::from(count > 0));
+        let bar = bar(count.cast_unsigned(), most, BAR as u64);
         let bound = |us: i64| if in_ms { format!("{:.3}", us as f64 / 1000.0) } else { us.to_string() };
         let (low, high) = (bound(bucket_low), bound(bucket_high));
-        let _ = writeln!(text, "{low:>13} -> {high:<13}: {count:<9}|{:<BAR$}|", "*".repeat(length));
+        let _ = writeln!(text, "{low:>13} -> {high:<13}: {count:<9}|{:<BAR$}|", bar);
     }
 }
 

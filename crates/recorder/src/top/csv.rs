@@ -3,14 +3,12 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::appended::{Appended, csv_cell};
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
-use iostrata_capture::dir::Dir;
-use iostrata_capture::message::tell;
-
-use crate::hist::lines::end_of_lines;
 
 use super::rows::{By, Interval, Row};
 
@@ -31,24 +29,16 @@ impl Csv {
     /// If it cannot be opened, or has other columns.
     pub fn open(path: &Path) -> Result<Csv> {
         let open = || {
-            let (directory, name) = Dir::around(path)?;
-            drop(directory.open_or_create(&name)?);
-            let mut file = directory.open_to_append(&name)?;
-            if file.metadata()?.len() == 0 {
-                file.write_all(COLUMNS.as_bytes())?;
-            } else {
-                let mut head = vec![0; COLUMNS.len()];
-                let read = directory.open_file(&name)?;
-                let is_ours = std::os::unix::fs::FileExt::read_exact_at(&read, &mut head, 0).is_ok();
-                ensure!(is_ours && head == COLUMNS.as_bytes(), "has other columns, expected a file of `iostrata top`");
-                let (end, length) = (end_of_lines(&read)?, file.metadata()?.len());
-                if end < length {
-                    let cut = length - end;
-                    tell(&format!("iostrata: {}: {cut} bytes of an incomplete last line removed\n", path.display()));
-                    directory.open_to_write(&name)?.set_len(end)?;
-                }
+            let mut appended = Appended::open(path)?;
+            if appended.file.metadata()?.len() == 0 {
+                appended.file.write_all(COLUMNS.as_bytes())?;
+                return Ok(appended.file);
             }
-            Ok(file)
+            let mut head = vec![0; COLUMNS.len()];
+            let is_ours = appended.open_to_read()?.read_exact_at(&mut head, 0).is_ok() && head == COLUMNS.as_bytes();
+            ensure!(is_ours, "has other columns, expected a file of `iostrata top`");
+            appended.remove_incomplete_line(path, 0, |_| Ok(()))?;
+            Ok(appended.file)
         };
         let file = open().with_context(|| format!("--csv {}", path.display()))?;
         Ok(Csv { path: path.to_owned(), file })
@@ -68,13 +58,6 @@ impl Csv {
     }
 }
 
-fn quoted(text: &str) -> String {
-    match text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
-}
-
 fn line(text: &mut String, time: &str, interval: &Interval, by: By, row: &Row) {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     let max_ns = (row.all.requests > 0).then_some(row.all.max_ns);
@@ -84,7 +67,7 @@ fn line(text: &mut String, time: &str, interval: &Interval, by: By, row: &Row) {
         time.to_owned(),
         format!("{:.6}", interval.seconds),
         by.name().to_owned(),
-        quoted(&row.name),
+        csv_cell(&row.name),
         number(row.pid.map(u64::from)),
         row.all.requests.to_string(),
         row.reads.requests.to_string(),
@@ -121,11 +104,5 @@ mod tests {
         std::fs::write(&path, "a,b\n1,2\n").expect("room");
         let error = Csv::open(&path).err().expect("other columns");
         assert!(format!("{error:#}").contains("expected a file of `iostrata top`"), "{error:#}");
-    }
-
-    #[test]
-    fn a_name_with_a_comma_is_quoted() {
-        assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
-        assert_eq!(quoted("/data/a b"), "/data/a b");
     }
 }

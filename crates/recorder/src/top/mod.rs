@@ -10,7 +10,6 @@ pub mod rows;
 mod screen;
 mod state;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,6 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, never, select, unbounded};
 use iostrata_capture::message::tell;
-use iostrata_capture::plain;
 use iostrata_capture::system::Systems;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
@@ -27,7 +25,6 @@ use crate::clock;
 use crate::groups::block_activity::{Activity, Counted, Detail, Owner};
 use crate::groups::block_latency::Latency;
 use crate::groups::readings::Lost;
-use crate::host::devices;
 use crate::live_tool::{self, missing};
 use crate::options::Filter;
 use crate::privilege;
@@ -98,34 +95,42 @@ impl View<'_> {
         self.lost.add(taken.lost);
         let left_out = taken.sums.iter().filter(|(key, _)| key.owner == Owner::LeftOut);
         self.without_owner += left_out.map(|(_, sums)| sums.requests).sum::<u64>();
-        let disks = match self.options.filter.devices.as_slice() {
-            [] => devices::all(),
-            chosen => chosen.to_vec(),
-        };
-        let (disks, busy) = disk_states(disks, &self.busy, seconds);
+        let (disks, busy) = disk_states(self.options.filter.disks(), &self.busy, seconds);
         self.busy = busy;
         self.names.refresh();
         let interval = Interval { seconds, taken, disks, detail: self.detail };
+        let rows = rows_of(&interval, &self.state, &self.activity, &mut self.names);
         if let Some(csv) = &mut self.csv {
-            let rows = rows_of(&interval, &self.state, &self.activity, &mut self.names);
             csv.add(until, &interval, self.state.by, first(&rows, self.options.most_rows))?;
         }
         if self.state.is_paused {
             return Ok(true);
         }
-        self.current = Some(Current { interval, until, rows: Vec::new() });
+        self.current = Some(Current { interval, until, rows });
         self.show()
     }
 
-    /// Shows the current interval in the current state. Returns whether there is still a reader.
+    /// Finds the rows of the current interval in the current state, and shows them. Returns whether there is still a reader.
+    fn show_anew(&mut self) -> Result<bool> {
+        if let Some(current) = &mut self.current {
+            current.rows = rows_of(&current.interval, &self.state, &self.activity, &mut self.names);
+        }
+        self.show()
+    }
+
+    /// Shows the current rows. Returns whether there is still a reader.
     fn show(&mut self) -> Result<bool> {
-        let Some(current) = &mut self.current else { return Ok(true) };
-        current.rows = rows_of(&current.interval, &self.state, &self.activity, &mut self.names);
-        let Current { interval, until, rows } = current;
+        let Some(Current { interval, until, rows }) = &self.current else { return Ok(true) };
         let Some(terminal) = &mut self.terminal else {
             if self.options.is_batch {
                 let rows = first(rows, self.options.most_rows);
-                return print(&batch::text(*until, interval, (self.state.by, self.state.sort), rows, BATCH_WIDTH));
+                return live_tool::show(&batch::text(
+                    *until,
+                    interval,
+                    (self.state.by, self.state.sort),
+                    rows,
+                    BATCH_WIDTH,
+                ));
             }
             return Ok(true);
         };
@@ -164,7 +169,7 @@ impl View<'_> {
             Effect::Quit => Ok(false),
             Effect::Redraw => {
                 self.follow(before)?;
-                self.show()
+                self.show_anew()
             }
             Effect::Nothing => Ok(true),
         }
@@ -192,14 +197,6 @@ fn note(lost: Lost, without_owner: u64) -> Option<String> {
         (0, 0) => None,
         (0, without) => Some(format!("{without} without owner")),
         (lost, _) => Some(format!("{lost} not counted")),
-    }
-}
-
-fn print(text: &str) -> Result<bool> {
-    let mut out = io::stdout().lock();
-    match out.write_all(plain::lines(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        written => written.map(|()| true).context("cannot write to standard output"),
     }
 }
 
@@ -258,7 +255,7 @@ pub fn run(options: &Top) -> Result<bool> {
     privilege::give_up(invoker, None, false)?;
     let names = Names::new(options.systems.clone(), prepared.here.pid_namespace_level == 0);
     let (_teller, told) = prepared.caught.listen()?;
-    let (_, busy) = disk_states(devices::all(), &Busy::new(), 1.0);
+    let (_, busy) = disk_states(filter.disks(), &Busy::new(), 1.0);
     let terminal = match options.is_batch {
         true => None,
         false => Some(ratatui::try_init().context("cannot use the terminal")?),

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use iostrata_capture::system::{self, Identity, NOBODYS, Systems};
+use iostrata_capture::system::{Identity, NOBODYS, Systems};
 
-use crate::groups::block_activity::{Activity, FileId, LEFT_OUT, Owner, Process, ProcessName, SEVERAL};
+use crate::groups::block_activity::{Activity, FileId, Owner, Process, ProcessName};
 use crate::host::mounts::{self, Watched};
 
 /// Maximum number of remembered names of a kind. Above it, they are looked up again.
@@ -70,23 +70,21 @@ impl Names {
             let name: Arc<str> = name.into();
             Known { comm: Arc::clone(&name), system: Arc::clone(&name), cgroup: name }
         };
-        match owner {
-            Owner::Several => nobody(SEVERAL),
-            Owner::LeftOut => nobody(LEFT_OUT),
-            Owner::Class(class) => nobody(system::without_owner(class)),
-            Owner::Process(process) => match activity.process(process) {
-                // Evicted in the kernel.
-                None => self.processes.get(&process).map_or_else(|| nobody(NOBODYS), |(_, known)| known.clone()),
-                Some(name) => match self.processes.get(&process) {
-                    // With another name it has executed another program.
-                    Some((of, known)) if *of == name => known.clone(),
-                    _ => {
-                        let known = self.look_up(process, &name);
-                        self.processes.insert(process, (name, known.clone()));
-                        known
-                    }
-                },
-            },
+        let process = match owner.process() {
+            Ok(process) => process,
+            Err(name) => return nobody(name),
+        };
+        match (activity.process(process), self.processes.get(&process)) {
+            // With another name it has executed another program.
+            (Some(name), Some((of, known))) if *of == name => known.clone(),
+            (Some(name), _) => {
+                let known = self.look_up(process, &name);
+                self.processes.insert(process, (name, known.clone()));
+                known
+            }
+            // Evicted in the kernel.
+            (None, Some((_, known))) => known.clone(),
+            (None, None) => nobody(NOBODYS),
         }
     }
 

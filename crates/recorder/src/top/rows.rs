@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use iostrata_capture::manifest::Device;
 use iostrata_capture::op::{Direction, Op};
 
@@ -11,7 +12,7 @@ use crate::groups::block_activity::{Activity, Detail, Key, Owner, Sums, Taken};
 use crate::host::devices;
 
 /// What a row is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum By {
     /// Disk.
     Disk,
@@ -26,9 +27,6 @@ pub enum By {
 }
 
 impl By {
-    /// All, in the order of their keys.
-    pub const ALL: [By; 5] = [By::Disk, By::System, By::Process, By::Cgroup, By::File];
-
     /// What must be told apart for its rows.
     pub const fn detail(self) -> Detail {
         match self {
@@ -51,13 +49,14 @@ impl By {
 }
 
 /// Order of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
     /// Requests.
     Iops,
     /// Bytes.
     Bytes,
     /// Average latency.
+    #[value(name = "avg")]
     Average,
     /// Median latency.
     P50,
@@ -66,16 +65,13 @@ pub enum Sort {
     /// Maximum latency.
     Max,
     /// Requests in flight.
+    #[value(name = "inflight")]
     InFlight,
     /// Name.
     Name,
 }
 
 impl Sort {
-    /// All, in the order in which a key changes them.
-    pub const ALL: [Sort; 8] =
-        [Sort::Iops, Sort::Bytes, Sort::Average, Sort::P50, Sort::P99, Sort::Max, Sort::InFlight, Sort::Name];
-
     /// Name on the terminal and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -100,6 +96,22 @@ pub struct DiskState {
     pub utilization: Option<f64>,
 }
 
+/// Requests and bytes of one direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Completed requests.
+    pub requests: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Moved {
+    fn add(&mut self, sums: &Sums) {
+        self.requests = self.requests.saturating_add(sums.requests);
+        self.bytes = self.bytes.saturating_add(sums.bytes);
+    }
+}
+
 /// A row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -108,9 +120,9 @@ pub struct Row {
     /// Process id.
     pub pid: Option<u32>,
     /// Reads.
-    pub reads: Sums,
+    pub reads: Moved,
     /// Writes.
-    pub writes: Sums,
+    pub writes: Moved,
     /// All requests: reads, writes, flushes, discards and others.
     pub all: Sums,
     /// State, of a disk.
@@ -125,8 +137,8 @@ impl Row {
 
     fn add(&mut self, op: Op, sums: &Sums) {
         match op.direction() {
-            Some(Direction::Read) => self.reads.merge(sums),
-            Some(Direction::Write) => self.writes.merge(sums),
+            Some(Direction::Read) => self.reads.add(sums),
+            Some(Direction::Write) => self.writes.add(sums),
             _ => {}
         }
         self.all.merge(sums);

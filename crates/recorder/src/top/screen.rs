@@ -1,6 +1,7 @@
 //! The screen: facts, the table of the view, the latencies of the selected row, keys.
 
 use chrono::{DateTime, Utc};
+use clap::ValueEnum;
 use iostrata_capture::plain;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,6 +14,7 @@ use super::rows::{By, Interval, Row};
 use super::state::State;
 use crate::groups::block_activity::Sums;
 use crate::groups::block_latency::bounds_us;
+use crate::live_tool::bar;
 
 /// Maximum number of lines of a histogram, with its head.
 const HISTOGRAM_LINES: u16 = 13;
@@ -84,7 +86,7 @@ pub fn draw(frame: &mut Frame, shown: &Shown) {
 
 fn title_line(shown: &Shown, width: u16) -> Line<'static> {
     let mut spans = vec![Span::styled("iostrata top ", bold().fg(Color::Cyan))];
-    for by in By::ALL {
+    for &by in By::value_variants() {
         let is_shown = by == shown.state.by;
         let style = if is_shown { bold().add_modifier(Modifier::REVERSED) } else { Style::new() };
         spans.push(Span::styled(format!(" {} ", by.name()), style));
@@ -156,13 +158,11 @@ fn latencies(row: &Row, area: Rect) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled(format!("latency of {name}, {} requests", row.all.requests), bold())];
     let first = buckets.iter().position(|count| *count > 0).unwrap_or(0);
     let first = first.max(buckets.len().saturating_sub(usize::from(area.height).saturating_sub(1)));
-    let most = buckets.iter().copied().max().unwrap_or(0).max(1);
+    let most = buckets.iter().copied().max().unwrap_or(0);
     let room = u64::from(area.width.saturating_sub(42));
     for (slot, count) in buckets.iter().enumerate().skip(first) {
         let (low, high) = bounds_us(u8::try_from(slot).unwrap_or(u8::MAX));
-        // A bucket with few requests has a short bar, not none.
-        let length = usize::try_from(count * room / most).unwrap_or(0).max(usize::from(*count > 0));
-        lines.push(Line::raw(format!("{low:>11} -> {high:<11} µs {count:>9} |{}", "*".repeat(length))));
+        lines.push(Line::raw(format!("{low:>11} -> {high:<11} µs {count:>9} |{}", bar(*count, most, room))));
     }
     lines
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::rows::{By, Only, Row, Sort};
@@ -98,11 +99,13 @@ impl State {
             KeyCode::Char('?' | 'h') => self.shows_help = true,
             KeyCode::Char(' ') => self.is_paused = !self.is_paused,
             KeyCode::Char('r') => self.is_reversed = !self.is_reversed,
-            KeyCode::Char('s') => self.sort = next(&Sort::ALL, self.sort, 1),
-            KeyCode::Char('S') => self.sort = next(&Sort::ALL, self.sort, Sort::ALL.len() - 1),
-            KeyCode::Tab | KeyCode::Right => self.show(next(&By::ALL, self.by, 1)),
-            KeyCode::BackTab | KeyCode::Left => self.show(next(&By::ALL, self.by, By::ALL.len() - 1)),
-            KeyCode::Char(digit @ '1'..='5') => self.show(By::ALL[digit as usize - '1' as usize]),
+            KeyCode::Char('s') => self.sort = next(Sort::value_variants(), self.sort, 1),
+            KeyCode::Char('S') => self.sort = next(Sort::value_variants(), self.sort, Sort::value_variants().len() - 1),
+            KeyCode::Tab | KeyCode::Right => self.show(next(By::value_variants(), self.by, 1)),
+            KeyCode::BackTab | KeyCode::Left => {
+                self.show(next(By::value_variants(), self.by, By::value_variants().len() - 1))
+            }
+            KeyCode::Char(digit @ '1'..='5') => self.show(By::value_variants()[digit as usize - '1' as usize]),
             KeyCode::Char('/') => self.prompt = Some((Prompt::Name, self.only.name.clone())),
             KeyCode::Char('d') => self.prompt = Some((Prompt::Disk, self.only.disk.clone())),
             KeyCode::Char('p') => {

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context, Result, ensure};
 use iostrata_capture::op::{IoClass, Op};
+use iostrata_capture::system;
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 
 use super::block_latency::Latency;
@@ -23,12 +24,6 @@ skeleton!("block_activity");
 use skeleton::types::{self, activity, activity_key, file_key, owner_kind, process_key, request_loss};
 
 pub use sums::Sums;
-
-/// Name of several processes that have changed a file.
-pub const SEVERAL: &str = "(several)";
-
-/// Name of owners for which the table had no room.
-pub const LEFT_OUT: &str = "(others)";
 
 /// What is summed.
 pub struct Counted<'a> {
@@ -75,6 +70,18 @@ pub enum Owner {
     Class(IoClass),
     /// The table had no room for the owner.
     LeftOut,
+}
+
+impl Owner {
+    /// Returns the process, or the name of what is none, in parentheses.
+    pub fn process(self) -> std::result::Result<Process, &'static str> {
+        match self {
+            Owner::Process(process) => Ok(process),
+            Owner::Several => Err("(several)"),
+            Owner::Class(class) => Err(system::without_owner(class)),
+            Owner::LeftOut => Err("(others)"),
+        }
+    }
 }
 
 /// File: device number of its file system, and inode number.
@@ -188,7 +195,7 @@ impl Activity {
                 continue;
             };
             if let Some(key) = self.key(&key) {
-                taken.sums.entry(key).or_default().add(&sums);
+                taken.sums.entry(key).or_default().merge(&Sums::from(&sums));
             }
         }
         ensure!(old.keys().next().is_none(), "the kernel did not empty the table of sums");

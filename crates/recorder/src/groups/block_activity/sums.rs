@@ -38,18 +38,17 @@ fn bounds_us(slot: usize) -> (u64, u64) {
     ((4 + part) * width, (5 + part) * width - 1)
 }
 
-impl Sums {
-    /// Adds sums from the kernel.
-    pub fn add(&mut self, sums: &activity) {
-        self.requests += sums.requests;
-        self.bytes += sums.bytes;
-        self.duration_ns += sums.duration_ns;
-        self.latency.iter_mut().zip(sums.latency).for_each(|(mine, theirs)| *mine += u64::from(theirs));
+impl From<&activity> for Sums {
+    fn from(sums: &activity) -> Sums {
+        let latency = sums.latency.map(u64::from);
         // Of two CPUs that set the maximum at once, one may have lost: its bucket remains.
-        let highest = self.latency.iter().rposition(|count| *count > 0).map_or(0, |slot| bounds_us(slot).0 * 1000);
-        self.max_ns = self.max_ns.max(sums.max_ns).max(highest);
+        let highest_ns = latency.iter().rposition(|count| *count > 0).map_or(0, |slot| bounds_us(slot).0 * 1000);
+        let max_ns = sums.max_ns.max(highest_ns);
+        Sums { requests: sums.requests, bytes: sums.bytes, duration_ns: sums.duration_ns, max_ns, latency }
     }
+}
 
+impl Sums {
     /// Adds other sums.
     pub fn merge(&mut self, other: &Sums) {
         self.requests += other.requests;
@@ -103,9 +102,7 @@ mod tests {
             raw.latency[*slot] = *count;
             raw.requests += u64::from(*count);
         }
-        let mut sums = Sums::default();
-        sums.add(&raw);
-        sums
+        Sums::from(&raw)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::files::Files;
 use super::format::Known;
 use super::row::{More, Row};
+use crate::appended::csv_cell;
 use crate::groups::block_latency::bounds_us;
 use crate::host::devices;
 
@@ -248,13 +249,7 @@ fn text(request: &Request, out: &mut Vec<u8>) {
 /// A line of CSV (RFC 4180).
 fn csv(request: &Request, is_terminal: bool, out: &mut Vec<u8>) {
     let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
-    let text = |text: &str| {
-        let text = if is_terminal { plain::visible(text) } else { text.into() };
-        match text.contains(['"', ',', '\n', '\r']) {
-            true => format!("\"{}\"", text.replace('"', "\"\"")),
-            false => text.into_owned(),
-        }
-    };
+    let text = |text: &str| csv_cell(&if is_terminal { plain::visible(text) } else { text.into() });
     let cells = [
         request.ts_ns.to_string(),
         number(request.pid.map(i64::from)),
