@@ -58,7 +58,7 @@ static __always_inline void begin_bio(struct bio *bio, __u64 queue_ns, struct pr
 	if (account && !state->own && makes_rows()) {
 		account->seen++;
 		account->inflight_full++;
-		count_lost_io(account, state->op, bytes);
+		add_io(&account->lost_io, state->op, bytes);
 	}
 }
 

@@ -105,8 +105,10 @@ static __always_inline bool is_below_latency(struct inflight_request *state, __u
 	if (!config.min_latency_ns || !state->queue_ns || !end_ns || end_ns - state->queue_ns >= config.min_latency_ns)
 		return false;
 	account = account_of(CLASS_BLOCK);
-	if (account)
+	if (account) {
 		account->short_requests++;
+		add_io(&account->short_io, state->op, state->bytes_done);
+	}
 	if (state->from.origin.others)
 		forget_parts(state->request);
 	return true;

@@ -94,18 +94,18 @@ static __always_inline enum moves moves_of(__u8 op)
 	return MOVES_NOTHING;
 }
 
-/* Adds an upper bound of the I/O of a lost event. */
-static __always_inline void count_lost_io(struct account *account, __u8 op, __s64 bytes)
+/* Adds the I/O of an event; an upper bound where its bytes are missing. */
+static __always_inline void add_io(struct io_amounts *sum, __u8 op, __s64 bytes)
 {
 	__u64 amount = bytes == MISSING ? MOST_BYTES : bytes > 0 ? bytes : 0;
 	enum moves moves = moves_of(op);
 
 	if (moves == MOVES_IN) {
-		account->lost_read_ops++;
-		account->lost_read_bytes += amount;
+		sum->read_ops++;
+		sum->read_bytes += amount;
 	} else if (moves == MOVES_OUT) {
-		account->lost_write_ops++;
-		account->lost_write_bytes += amount;
+		sum->write_ops++;
+		sum->write_bytes += amount;
 	}
 }
 
@@ -131,7 +131,7 @@ static __always_inline void *reserve_seen(void *ring, struct account *account, _
 
 	if (!event) {
 		account->ring_full++;
-		count_lost_io(account, op, bytes);
+		add_io(&account->lost_io, op, bytes);
 	}
 	return event;
 }

@@ -351,6 +351,14 @@ struct name_event {
 	char path[PATH_BYTES];
 };
 
+/* I/O in each direction. */
+struct io_amounts {
+	__u64 read_ops;
+	__u64 read_bytes;
+	__u64 write_ops;
+	__u64 write_bytes;
+};
+
 /* Event accounting of one class on one CPU. Losses are counted by cause. */
 struct account {
 	__u64 seen;
@@ -358,11 +366,8 @@ struct account {
 	__u64 inflight_full;
 	/* Operations that ended without a return event from the kernel. */
 	__u64 missed_return;
-	/* Upper bounds of the I/O in lost events. */
-	__u64 lost_read_ops;
-	__u64 lost_read_bytes;
-	__u64 lost_write_ops;
-	__u64 lost_write_bytes;
+	/* Upper bound of the I/O in lost events. */
+	struct io_amounts lost_io;
 	/* Calls that have ended without an end event; by kind in `unseen`. */
 	__u64 unseen_end;
 	/* Not lost, but reported: requests that were not seen when they were queued. */
@@ -371,6 +376,7 @@ struct account {
 	__u64 unseen_ends;
 	/* Not lost, and not seen: requests that took less than `min_latency_ns`. */
 	__u64 short_requests;
+	struct io_amounts short_io;
 	/* Tracked calls: begun and, of these, ended. */
 	__u64 calls_begun;
 	__u64 calls_ended;

@@ -288,7 +288,7 @@ static __always_inline struct account *lose_seen(struct file_op *op, __u32 event
 
 	if (account) {
 		account->seen++;
-		count_lost_io(account, op->op, op->requested_bytes);
+		add_io(&account->lost_io, op->op, op->requested_bytes);
 	}
 	return account;
 }
@@ -320,10 +320,10 @@ static __always_inline void count_unseen(__u32 kind, __u64 ops, __u64 read_ops, 
 		return;
 	account->seen += ops;
 	account->unseen_end += ops;
-	account->lost_read_ops += read_ops;
-	account->lost_read_bytes += read_bytes;
-	account->lost_write_ops += write_ops;
-	account->lost_write_bytes += write_bytes;
+	account->lost_io.read_ops += read_ops;
+	account->lost_io.read_bytes += read_bytes;
+	account->lost_io.write_ops += write_ops;
+	account->lost_io.write_bytes += write_bytes;
 	calls->ops += ops;
 	calls->read_ops += read_ops;
 	calls->read_bytes += read_bytes;

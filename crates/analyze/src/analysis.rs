@@ -148,8 +148,7 @@ fn shared(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>, 
             store.describe(ground.captures, (ground.choice, &layers), &ground.known.tails)?;
         }
         let used = ground.store.take().map(Store::finish).transpose()?;
-        let Trust { mut warnings, rows_there, complete, .. } = ground.trust;
-        let is_complete = complete && rows_there.is_empty();
+        let Trust { mut warnings, rows_there, complete: is_complete, .. } = ground.trust;
         warnings.extend(rows_there.iter().map(|line| format!("warning: {line}")));
         Ok((used.unwrap_or_default(), warnings, is_complete))
     })

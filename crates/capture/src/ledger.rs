@@ -73,6 +73,11 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// Whether there is no I/O.
+    pub fn is_none(&self) -> bool {
+        *self == Amounts::default()
+    }
+
     /// Returns one operation of `bytes` bytes; nothing if it moves no data.
     pub fn of(direction: Option<Direction>, bytes: u64) -> Amounts {
         match direction {
@@ -89,6 +94,10 @@ impl Amounts {
         self.write_ops = self.write_ops.saturating_add(other.write_ops);
         self.write_bytes = self.write_bytes.saturating_add(other.write_bytes);
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Event counts of one class on one CPU.
@@ -155,6 +164,12 @@ pub struct Incomplete {
     pub earlier_calls_io: Amounts,
     /// System calls with unknown run-queue latency although `--run-queue` was set: they have no `runnable_ns`.
     pub unmeasured_calls: u64,
+    /// Block requests that took less than the minimum latency of the recording. They have no row.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub short_requests: u64,
+    /// I/O of these requests.
+    #[serde(skip_serializing_if = "Amounts::is_none")]
+    pub short_io: Amounts,
     /// Bytes of file contents written to devices after their known owner was evicted for lack of room.
     pub forgotten_owner_bytes: u64,
 }

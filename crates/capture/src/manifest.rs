@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -169,7 +170,9 @@ impl Manifest {
     /// Whether no row matched the filters: the filters may not be what was intended.
     pub fn is_filter_idle(&self) -> bool {
         let nothing_came = self.filtered.as_ref().is_some_and(|filtered| filtered.rows == Some(0));
-        self.filters != Filters::default() && nothing_came && !self.saw_idle_devices()
+        // Requests below the minimum latency may have matched the filters.
+        let has_short = self.books.incomplete.short_requests > 0;
+        self.filters != Filters::default() && nothing_came && !has_short && !self.saw_idle_devices()
     }
 
     /// Whether the filters select devices only, and the kernel's counters show that these devices were idle: no rows is then
@@ -263,6 +266,9 @@ pub struct Filters {
     pub comm: Option<String>,
     /// Recorded command.
     pub command: Option<Vec<String>>,
+    /// Minimum latency of recorded block requests from queueing to completion, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_latency_ns: Option<u64>,
 }
 
 impl Filters {
@@ -271,12 +277,18 @@ impl Filters {
         !self.pids.is_empty() || self.cgroup.is_some() || self.comm.is_some() || self.command.is_some()
     }
 
+    /// Returns the minimum latency as text, such as `10ms`.
+    pub fn min_latency(&self) -> Option<String> {
+        self.min_latency_ns.map(|ns| format!("{:?}", Duration::from_nanos(ns)))
+    }
+
     /// Returns the filters as given, such as `--device sda -- fio job.fio`; `None` if everything was recorded.
     pub fn words(&self) -> Option<String> {
         let mut words: Vec<String> = self.devices.iter().map(|name| format!("--device {name}")).collect();
         words.extend(self.pids.iter().map(|pid| format!("--pid {pid}")));
         words.extend(self.cgroup.iter().map(|path| format!("--cgroup {path}")));
         words.extend(self.comm.iter().map(|name| format!("--comm {name}")));
+        words.extend(self.min_latency().map(|least| format!("--min-latency {least}")));
         words.extend(self.command.iter().map(|command| format!("-- {}", command.join(" "))));
         (!words.is_empty()).then(|| words.join(" "))
     }

@@ -95,12 +95,7 @@ pub fn settle(
         let undecodable = of(Cause::Undecodable);
         let left_out = of(Cause::LeftOut);
         for (cpu, seen) in by_cpu.iter().enumerate() {
-            let mut lost_io = Amounts {
-                read_ops: seen.lost_read_ops,
-                read_bytes: seen.lost_read_bytes,
-                write_ops: seen.lost_write_ops,
-                write_bytes: seen.lost_write_bytes,
-            };
+            let mut lost_io = amounts(seen.lost_io);
             for tally in [&channel_full, &write_failed, &disk_full, &undecodable] {
                 lost_io.add(&tally.of(cpu).1);
             }
@@ -139,11 +134,18 @@ pub fn settle(
     }
 }
 
+fn amounts(of: types::io_amounts) -> Amounts {
+    let types::io_amounts { read_ops, read_bytes, write_ops, write_bytes } = of;
+    Amounts { read_ops, read_bytes, write_ops, write_bytes }
+}
+
 fn incomplete(kernel: &Accounts, left: &Settled) -> Incomplete {
     let mut sum = Incomplete { unseen_ends: left.ended, unfinished_requests: left.unknown, ..Incomplete::default() };
     for account in kernel.values().flatten() {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
+        sum.short_requests += account.short_requests;
+        sum.short_io.add(&amounts(account.short_io));
         sum.unmeasured_calls += account.unmeasured;
         sum.earlier_calls += account.earlier_calls;
         sum.earlier_calls_io.read_bytes += account.earlier_read_bytes;
@@ -253,8 +255,7 @@ mod tests {
         let seen = types::account {
             seen: 10,
             ring_full: 3,
-            lost_write_ops: 3,
-            lost_write_bytes: 12288,
+            lost_io: types::io_amounts { write_ops: 3, write_bytes: 12288, ..types::io_amounts::default() },
             ..types::account::default()
         };
         let (mut kernel, mut fates) = (Accounts::default(), ByTable::default());

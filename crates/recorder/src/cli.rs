@@ -134,6 +134,10 @@ pub struct RecordArgs {
     duration: Option<Duration>,
     #[command(flatten)]
     only: OnlyArgs,
+    /// Record only block requests that took at least this long from queueing to completion, such as 10ms, and those of unknown latency. The others are
+    /// counted in the kernel. Amplification and block percentiles are then unknown.
+    #[arg(long, value_name = "TIME", value_parser = latency, conflicts_with = "cpu_limit")]
+    min_latency: Option<Duration>,
     /// Layers to record, and groups that count in the kernel (with --out).
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "syscall,vfs,fs,block", value_parser = layer_names())]
     layers: Vec<String>,
@@ -264,6 +268,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 60s or 5m")).and_then(in_range)
 }
 
+fn latency(text: &str) -> Result<Duration, String> {
+    let latency = humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 10ms"))?;
+    match latency.as_nanos() {
+        0 => Err("expected a time above zero, such as 10ms".into()),
+        1..=3_600_000_000_000 => Ok(latency),
+        _ => Err("expected at most one hour".into()),
+    }
+}
+
 fn in_range(duration: Duration) -> Result<Duration, String> {
     match duration.as_millis() {
         0..100 => Err("expected at least 100ms".into()),
@@ -337,6 +350,9 @@ impl RecordArgs {
         if self.run_queue && !layers.contains(&Layer::Syscall) {
             bail!(Usage("--run-queue: expected the layer syscall in --layers, it measures system calls".to_owned()));
         }
+        if self.min_latency.is_some() && !layers.contains(&Layer::Block) {
+            bail!(Usage("--min-latency: expected the layer block in --layers, it selects requests".to_owned()));
+        }
         let filter = self.only.filter(!self.command.is_empty())?;
         let memory = Memory::divide(self.memory, self.ring_size)
             .map_err(|why| Usage(format!("--memory {}: {why}", bytesize::ByteSize(self.memory))))?;
@@ -351,7 +367,7 @@ impl RecordArgs {
             interval: self.interval,
             avoid: self.avoid,
             filter,
-            min_latency: None,
+            min_latency: self.min_latency,
             command: (!self.command.is_empty()).then_some(self.command),
             writeback_wait: self.wait_writeback,
             rotate_bytes: self.rotate_size,

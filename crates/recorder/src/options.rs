@@ -107,6 +107,7 @@ impl Record {
             cgroup: self.filter.cgroup.as_ref().map(|c| c.path.clone()),
             comm: self.filter.comm.clone(),
             command: self.command.clone(),
+            min_latency_ns: self.min_latency.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         }
     }
 }

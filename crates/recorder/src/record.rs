@@ -67,8 +67,6 @@ pub struct Outcome {
     pub error: Option<String>,
     /// Row counts of the live view.
     pub live: Option<Shown>,
-    /// Number of requests below the minimum latency, if there is one.
-    pub short_requests: Option<u64>,
 }
 
 /// All settings except the programs, which the plan chooses.
@@ -169,10 +167,10 @@ fn recorded_devices(options: &Record) -> Vec<Device> {
     if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
 }
 
-/// Devices with all requests recorded, so that the kernel's counters must match; none under an owner filter or a minimum latency.
+/// Devices with all requests recorded, so that the kernel's counters must match; none under a filter that leaves out requests.
 fn whole_devices(options: &Record) -> Vec<Device> {
-    let is_part = options.manifest_filters().by_owner() || options.min_latency.is_some();
-    if !options.layers.contains(&Layer::Block) || is_part {
+    let filters = options.manifest_filters();
+    if !options.layers.contains(&Layer::Block) || filters.by_owner() || filters.min_latency_ns.is_some() {
         return Vec::new();
     }
     recorded_devices(options)
@@ -302,7 +300,6 @@ pub fn run(options: &Record) -> Result<Outcome> {
     (fates[TableId::Block].late, fates[TableId::Block].unknown) = (left.ended, left.unknown_io);
     fates[TableId::Share].late = left.shares;
     let accounts = session.accounts()?;
-    let short_requests = accounts.values().flatten().map(|account| account.short_requests).fold(0, u64::saturating_add);
     manifest.books = settle(&accounts, &fates, &losses, skipped, &left);
     let (calls, under_way) = (&accounts[TableId::Syscall], in_tables(&session, &words.ops)?);
     without_row::settle(&mut manifest.books, calls, session.unseen(&words, &kernel)?, &under_way);
@@ -334,14 +331,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
     // Last, because it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
-    Ok(Outcome {
-        manifest,
-        size: written.size,
-        command: status.map(exit_code),
-        error,
-        live,
-        short_requests: options.min_latency.map(|_| short_requests),
-    })
+    Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
 }
 
 /// FUSE servers, with ids as in the table `process`.

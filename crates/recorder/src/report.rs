@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
-use iostrata_capture::ledger::{Account, Amounts};
+use iostrata_capture::ledger::{Account, Amounts, Incomplete};
 use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters, Manifest};
 
 use crate::host::dev_text;
@@ -45,6 +45,14 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
             "sampled   for {time}, down to one in {}, to stay within --cpu-limit {}: each row has a weight, the number of events that \
              it represents, and rows are not checked against kernel counters",
             sampling.greatest_weight, sampling.cpu_limit_percent
+        );
+    }
+    if let Some(least) = manifest.filters.min_latency() {
+        let Incomplete { short_requests, short_io, .. } = manifest.books.incomplete;
+        let (read, written) = (HumanBytes(short_io.read_bytes), HumanBytes(short_io.write_bytes));
+        let _ = writeln!(
+            text,
+            "requests  {short_requests} took less than {least} and have no row: {read} read, {written} written"
         );
     }
     for account in manifest.books.by_class() {
@@ -132,10 +140,10 @@ fn verdict(balanced: bool) -> &'static str {
 pub fn of_requests(outcome: &Outcome) -> String {
     let manifest = &outcome.manifest;
     let mut text = outcome.live.as_ref().map(|live| format!("requests  {}\n", live_line(live, ""))).unwrap_or_default();
-    match outcome.short_requests {
-        // They may have matched the filters.
-        Some(short) => text.push_str(&format!("requests  {short} took less than --min-latency\n")),
-        None => text.extend(filter_lines(manifest)),
+    if manifest.filters.min_latency_ns.is_some() {
+        let _ = writeln!(text, "requests  {} took less than --min-latency", manifest.books.incomplete.short_requests);
+    } else {
+        text.extend(filter_lines(manifest));
     }
     for account in manifest.books.by_class().iter().filter(|account| account.lost.total() > 0) {
         let _ = writeln!(text, "events    {}", account_line(account, "processed"));

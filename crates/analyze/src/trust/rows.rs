@@ -1,6 +1,7 @@
 //! Present rows, checked against those that were written: a capture is a folder, and folders are copied in part, filtered and
-//! cleaned up.
+//! cleaned up. A recorder can also have left out rows itself (`--min-latency`).
 
+use iostrata_capture::manifest::State;
 use iostrata_capture::op::Layer;
 use iostrata_capture::row_check::Counted;
 use iostrata_capture::{Capture, TableId};
@@ -39,7 +40,16 @@ impl Trust {
                     PartialRows::LeftOut => format!("not as written: {line}"),
                 });
                 self.rows_there.push(line);
+                self.complete = false;
                 self.distrust(counted, concerned, partial);
+            }
+            if let Some(line) = slow_only(capture).map(|line| format!("{}{line}", about(captures, capture))) {
+                lines.push(match partial {
+                    PartialRows::Taken => format!("partial rows: {line}"),
+                    PartialRows::LeftOut => format!("excluded: {line}; --partial-rows analyzes these"),
+                });
+                self.rows_there.push(line);
+                self.take_in_part(Layer::Block, partial);
             }
         }
         self.is_partial = partial == PartialRows::Taken && !lines.is_empty();
@@ -52,22 +62,27 @@ impl Trust {
     }
 
     fn distrust(&mut self, counted: &Counted, concerned: [bool; Layer::ALL.len()], partial: PartialRows) {
-        self.complete = false;
         self.lost_events = None;
         let has_losses = counted.table == TableId::Loss && counted.is_off();
         let own = counted.table.layer();
         let lacking = counted.expected.map_or(0, |expected| expected.saturating_sub(counted.rows));
         for layer in Layer::ALL.iter().filter(|layer| concerned[**layer as usize] || has_losses) {
             let at = *layer as usize;
-            self.missing[at].more = true;
-            self.lost_io[at] = None;
             if own == Some(*layer) {
                 self.missing[at].at_least = self.missing[at].at_least.saturating_add(lacking);
             }
-            if concerned[at] && partial == PartialRows::LeftOut {
-                self.withholds |= self.captured[at];
-                self.captured[at] = false;
-            }
+            self.take_in_part(*layer, if concerned[at] { partial } else { PartialRows::Taken });
+        }
+    }
+
+    /// Takes the present rows of a layer in which an unknown number is missing, or none of them.
+    fn take_in_part(&mut self, layer: Layer, partial: PartialRows) {
+        let at = layer as usize;
+        self.missing[at].more = true;
+        self.lost_io[at] = None;
+        if partial == PartialRows::LeftOut {
+            self.withholds |= self.captured[at];
+            self.captured[at] = false;
         }
     }
 
@@ -75,6 +90,21 @@ impl Trust {
     pub fn gives(&self, subject: &Subject) -> bool {
         !self.is_partial || *subject != Subject::All
     }
+}
+
+/// Describes the requests of a capture that has only slow ones; none if it has all.
+fn slow_only(capture: &Capture) -> Option<String> {
+    let manifest = &capture.manifest;
+    let least = manifest.filters.min_latency()?;
+    manifest.layers.get(&Layer::Block).filter(|state| state.captured)?;
+    let rows = manifest.books.by_class().iter().find(|of| of.class == TableId::Block.name()).map_or(0, |of| of.written);
+    Some(match manifest.state {
+        State::Complete => format!(
+            "block: {rows} requests of {}, without those that took less than {least}",
+            rows.saturating_add(manifest.books.incomplete.short_requests)
+        ),
+        _ => format!("block: requests without those that took less than {least}"),
+    })
 }
 
 /// Returns the layers with wrong numbers if a table has missing or surplus rows.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use iostrata_capture::op::Layer;
 
-use super::{OnlyArgs, RecordArgs, duration};
+use super::{OnlyArgs, RecordArgs, duration, latency};
 use crate::options::Record;
 use crate::sink::live::{Form, Shape};
 
@@ -60,15 +60,6 @@ enum ShapeName {
     Csv,
 }
 
-fn latency(text: &str) -> Result<Duration, String> {
-    let latency = humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 10ms"))?;
-    match latency.as_nanos() {
-        0 => Err("expected a time above zero, such as 10ms".into()),
-        1..=3_600_000_000_000 => Ok(latency),
-        _ => Err("expected at most one hour".into()),
-    }
-}
-
 impl SnoopArgs {
     /// Looks up and validates the arguments.
     ///
@@ -82,9 +73,9 @@ impl SnoopArgs {
         };
         let SnoopArgs { min_latency, duration, only, command, .. } = self;
         let layers = vec![Layer::Block.name().to_owned()];
-        let recorded = RecordArgs { live: true, layers, duration, only, command, ..RecordArgs::defaults()? };
+        let recorded =
+            RecordArgs { live: true, layers, duration, only, min_latency, command, ..RecordArgs::defaults()? };
         let mut record = recorded.options()?;
-        record.min_latency = min_latency;
         record.live.iter_mut().for_each(|live| live.form = Form::Requests(shape));
         Ok(record)
     }

@@ -248,6 +248,7 @@ fn ends(manifest: &Manifest) -> Check {
             incomplete.unfinished_requests,
             "requests of disks without counters, in flight at the stop or without a recorded completion",
         ),
+        (incomplete.short_requests, "requests that took less than the minimum latency, not recorded"),
         (incomplete.earlier_calls, "calls in flight when the recording began"),
         (incomplete.unfinished_async, "operations of aio or io_uring in flight at the stop"),
         (incomplete.unfinished_calls, "system calls in flight at the stop"),
